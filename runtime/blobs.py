@@ -1,0 +1,74 @@
+"""Large inputs and results, by reference, in any store that fsspec knows.
+
+A key is `{invocation id}/{name}`.  A local folder is the default; writes there go to a temporary
+name first, so that a blob is either whole or absent, whatever is killed.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import fsspec
+
+CHUNK = 1024 * 1024
+
+
+class Blobs:
+    """A folder of blobs at an fsspec URL, such as `file:///var/lib/lumbre/blobs`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        self.local = self._fs.protocol in ("file", "local") or "file" in self._fs.protocol
+
+    def path(self, key: str) -> str:
+        """The store's own path of a key; a file path where the store is a local folder."""
+        return f"{self._root}/{key}"
+
+    def write(self, key: str, data: bytes) -> None:
+        with self.writer(key) as file:
+            file.write(data)
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[IO[bytes]]:
+        """Open a blob for writing; it appears under its key only when the block ends well."""
+        path = self.path(key)
+        if not self.local:
+            with self._fs.open(path, "wb") as file:
+                yield file
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = f"{path}.part-{os.getpid()}"
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+    def read(self, key: str) -> bytes:
+        """The whole blob; FileNotFoundError where there is none."""
+        data: bytes = self._fs.cat_file(self.path(key))
+        return data
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """The blob in pieces of at most 1 MiB."""
+        with self._fs.open(self.path(key), "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def size(self, key: str) -> int:
+        """Bytes of a blob; FileNotFoundError where there is none."""
+        info: dict[str, Any] = self._fs.info(self.path(key))
+        return int(info["size"])
+
+    def delete(self, invocation: str) -> None:
+        """Remove every blob of an invocation; none is fine too."""
+        if self.local:
+            shutil.rmtree(self.path(invocation), ignore_errors=True)
+        elif self._fs.exists(self.path(invocation)):
+            self._fs.rm(self.path(invocation), recursive=True)
