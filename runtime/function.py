@@ -11,7 +11,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -235,6 +235,7 @@ class Arguments:
 
     def __init__(self, target: Any) -> None:
         self.declared: Declaration = getattr(target, MARK)
+        self.target = target
         self.signed = target.__call__ if inspect.isclass(target) else target
         if inspect.iscoroutinefunction(self.signed) or inspect.isasyncgenfunction(self.signed):
             raise self._wrong(
@@ -279,7 +280,7 @@ class Arguments:
         return schema
 
     def build(self, parameters: bytes, blobs: dict[str, bytes]) -> dict[str, Any]:
-        """Typed keyword arguments from JSON and uploaded bytes; pydantic's ValidationError if not."""
+        """Typed keyword arguments from JSON and uploaded bytes; raises pydantic's ValidationError."""
         if not blobs:
             value = self.adapter.validate_json(parameters)
         else:
@@ -290,11 +291,7 @@ class Arguments:
 
     def _parameters(self) -> list[inspect.Parameter]:
         parameters = list(inspect.signature(self.signed).parameters.values())
-        if inspect.isclass(getattr(self.signed, "__objclass__", None)) or "." in getattr(
-            self.signed, "__qualname__", ""
-        ):
-            parameters = [p for p in parameters if p.name != "self"]
-        return parameters
+        return parameters[1:] if self.signed is not self.target else parameters  # without self
 
     def _field(self, parameter: inspect.Parameter) -> tuple[str, Any, Any] | None:
         name = parameter.name
@@ -353,9 +350,7 @@ def _media_type(hint: Any) -> str | None:
 
 def _output_schema(arguments: Arguments) -> dict[str, Any]:
     hint = arguments.hints.get("return", Any)
-    if get_origin(hint) in (Iterator, Generator, typing.Iterable, AsyncIterator):
-        hint = get_args(hint)[0]
-    elif getattr(get_origin(hint), "__name__", "") in ("Iterator", "Generator", "Iterable"):
+    if inspect.isgeneratorfunction(arguments.signed) and get_args(hint):
         hint = get_args(hint)[0]
     if arguments.declared.batching and get_origin(hint) is list:
         (hint,) = get_args(hint)

@@ -1,0 +1,99 @@
+"""Brokers carry messages from gateways to workers.
+
+One contract, every broker: what `Broker`, `Consumer` and `Delivery` say holds for each of them, and
+`tests/runtime/brokers/test_contract.py` runs over all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtime.model import Depth, Message
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A queue to declare: one function on one device."""
+
+    name: str  # `matmul.gpu`
+    delivery_limit: int = 20  # a message given back more often than this is a dead letter
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up on, and why."""
+
+    message: Message
+    queue: str
+    reason: str
+    at: float  # unix seconds
+
+
+class Delivery(Protocol):
+    """One leased copy of a message; settle it once, with one of the three.
+
+    Settling again, or after the queue took the lease back, changes nothing.
+    """
+
+    @property
+    def message(self) -> Message: ...
+
+    def ack(self) -> None:
+        """The outcome is recorded: forget the message."""
+
+    def requeue(self, *, counted: bool = True, delay: float = 0.0) -> None:
+        """Give it back to the head of its queue; after `delay` seconds, to the tail.
+
+        `counted` says that this attempt was begun: the next delivery has attempt + 1.
+        """
+
+    def reject(self, reason: str) -> None:
+        """Give up on it: it becomes a dead letter of its function."""
+
+
+class Consumer(Protocol):
+    """An endless async iterator of deliveries, at most `prefetch` of them unsettled.
+
+    One task iterates at a time.  `prefetch` may be set at any time; 0 pauses.
+    """
+
+    prefetch: int
+
+    def __aiter__(self) -> "Consumer": ...
+
+    async def __anext__(self) -> Delivery: ...
+
+    async def close(self) -> None:
+        """Take no more: iteration ends.  Unsettled deliveries stay leased until settled."""
+
+
+class Broker(Protocol):
+    """Queues with leases, priorities, delays and dead letters."""
+
+    async def declare(self, queues: Sequence[QueueSpec]) -> None:
+        """Make the queues exist; declaring one again is fine."""
+
+    async def publish(self, queue: str, message: Message) -> None:
+        """Return once the broker is responsible for the message; KeyError for no such queue."""
+
+    async def consume(self, queue: str, prefetch: int) -> Consumer: ...
+
+    async def depth(self, queue: str) -> Depth:
+        """How many messages are ready (delayed ones included), leased, and dead."""
+
+    async def remove(self, queue: str, invocation: str) -> bool:
+        """Take a ready or delayed message out; False if it is not waiting here."""
+
+    async def dead_letters(self, function: str, limit: int = 100) -> Sequence[DeadLetter]:
+        """The oldest dead letters of a function, both devices."""
+
+    async def replay(self, function: str, invocation: str, message: Message) -> bool:
+        """Put `message` in the dead letter's queue in its place; False if there is no such letter."""
+
+    async def discard(self, function: str, invocation: str) -> bool:
+        """Forget a dead letter; False if there is no such letter."""
+
+    async def purge(self, queue: str) -> int:
+        """Drop every ready and delayed message; returns how many."""
+
+    async def close(self) -> None: ...
