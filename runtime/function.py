@@ -280,7 +280,7 @@ class Arguments:
         return schema
 
     def build(self, parameters: bytes, blobs: dict[str, bytes]) -> dict[str, Any]:
-        """Typed keyword arguments from JSON and uploaded bytes; raises pydantic's ValidationError."""
+        """Typed keyword arguments from JSON and uploaded bytes, or pydantic's ValidationError."""
         if not blobs:
             value = self.adapter.validate_json(parameters)
         else:

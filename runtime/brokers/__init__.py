@@ -88,7 +88,7 @@ class Broker(Protocol):
         """The oldest dead letters of a function, both devices."""
 
     async def replay(self, function: str, invocation: str, message: Message) -> bool:
-        """Put `message` in the dead letter's queue in its place; False if there is no such letter."""
+        """Put `message` back in the dead letter's queue; False if there is no such letter."""
 
     async def discard(self, function: str, invocation: str) -> bool:
         """Forget a dead letter; False if there is no such letter."""
