@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import ConfigDict, TypeAdapter
+import orjson
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from runtime.context import Context
-from runtime.errors import ConfigurationError
+from runtime.errors import ConfigurationError, InvalidInput
 from runtime.model import DEVICES, Device
 
 MARK = "__lumbre__"  # the attribute @function leaves on what it decorates
@@ -260,11 +261,9 @@ class Arguments:
             )
             self.adapter = TypeAdapter(shape)
             self.names = tuple(name for name, _, _ in fields)
-            self.binary = {name: m for name, hint, _ in fields if (m := _media_type(hint))}
-        if taken := RESERVED.intersection(self.names):
-            raise self._wrong(
-                f"has a parameter named {taken.pop()!r}, which is reserved: rename it"
-            )
+            self.binary = {name: m for name, hint, _ in fields if (m := media_type_of(hint))}
+        for taken in RESERVED.intersection(self.names):
+            raise self._wrong(f"has a parameter named {taken!r}, which is reserved: rename it")
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the parameters as one object, bytes parameters included."""
@@ -279,14 +278,16 @@ class Arguments:
             schema["properties"][name] = kept | {"type": "string", "contentMediaType": media_type}
         return schema
 
-    def build(self, parameters: bytes, blobs: dict[str, bytes]) -> dict[str, Any]:
-        """Typed keyword arguments from JSON and uploaded bytes, or pydantic's ValidationError."""
-        if not blobs:
-            value = self.adapter.validate_json(parameters)
-        else:
-            import orjson
-
-            value = self.adapter.validate_python(orjson.loads(parameters) | blobs)
+    def build(self, parameters: bytes, blobs: dict[str, bytes]) -> Any:
+        """Typed keyword arguments (one item, if batched) from JSON and bytes, or InvalidInput."""
+        try:
+            if blobs:
+                value = self.adapter.validate_python(orjson.loads(parameters) | blobs)
+            else:
+                value = self.adapter.validate_json(parameters)
+        except ValidationError as error:
+            faults = [("".join(f"/{s}" for s in e["loc"]), e["msg"]) for e in error.errors()]
+            raise InvalidInput(*faults[0], *faults[1:]) from None
         return value if self.declared.batching else dict(value.__dict__)
 
     def _parameters(self) -> list[inspect.Parameter]:
@@ -333,18 +334,18 @@ class _Schema(GenerateJsonSchema):
         return False
 
 
-def _media_type(hint: Any) -> str | None:
+def media_type_of(hint: Any) -> str | None:
     """The media type of a bytes parameter, or None where the hint is of no bytes."""
     if hint is bytes:
         return "application/octet-stream"
     origin = get_origin(hint)
     if origin is Annotated:
         base, *extras = get_args(hint)
-        inner = _media_type(base)
+        inner = media_type_of(base)
         named = [e.name for e in extras if isinstance(e, MediaType)]
         return (named[0] if named else inner) if inner else None
     if origin in (Union, types.UnionType):
-        return next((m for h in get_args(hint) if (m := _media_type(h))), None)
+        return next((m for h in get_args(hint) if (m := media_type_of(h))), None)
     return None
 
 
@@ -361,7 +362,9 @@ def _schema_of(hint: Any) -> dict[str, Any]:
     """JSON Schema of a result; bytes and Blob are said by media type; unknown types by `{}`."""
     if hint is Blob:
         return {"type": "string", "contentMediaType": "application/octet-stream"}
-    if media_type := (None if get_origin(hint) in (Union, types.UnionType) else _media_type(hint)):
+    if media_type := (
+        None if get_origin(hint) in (Union, types.UnionType) else media_type_of(hint)
+    ):
         return {"type": "string", "contentMediaType": media_type}
     if get_origin(hint) in (Union, types.UnionType):
         return {"anyOf": [_schema_of(h) for h in get_args(hint)]}
