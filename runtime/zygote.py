@@ -72,6 +72,7 @@ class Zygote:
         self.loaded: Answer = {}
         self.on_ended: dict[str, Callable[[int | None], None]] = {}  # by replica, with its status
         self.line: Line
+        self._leaving = False
 
     @property
     def alive(self) -> bool:
@@ -98,9 +99,17 @@ class Zygote:
         self.line.close()
         self._gone()
 
+    def close_when_idle(self) -> None:
+        """Let it go once its last replica has ended; until then it stays their parent."""
+        self._leaving = True
+        if not self.on_ended:
+            self.close()
+
     def _answer(self, answer: Answer) -> None:
         if "ended" in answer and (ended := self.on_ended.pop(answer["ended"], None)):
             ended(answer["status"])
+            if self._leaving and not self.on_ended:
+                self.close()
 
     def _gone(self) -> None:
         # The kernel kills its replicas with it (PR_SET_PDEATHSIG).
@@ -159,13 +168,11 @@ class ForkServer:
                 self.line.send({"do": "kill", "name": name})
                 zygote.loaded = _error("Timeout", f"importing took over {LOAD_TIMEOUT:.0f} s")
             else:
-                zygote.loaded = (
-                    orjson.loads(answer.read_bytes())
-                    if status is None
-                    else _error(
-                        "ImportCrashed", f"the process ended while importing: {ending(status)}"
-                    )
-                )
+                if status is None:
+                    zygote.loaded = orjson.loads(answer.read_bytes())
+                else:
+                    what = f"the process ended while importing: {ending(status)}"
+                    zygote.loaded = _error("ImportCrashed", what)
         zygote.line.on_answer = zygote._answer
         zygote.line.on_gone = zygote._gone
         if zygote.loaded["error"]:

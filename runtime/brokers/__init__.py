@@ -16,7 +16,7 @@ class QueueSpec:
     """A queue to declare: one function on one device."""
 
     name: str  # `matmul.gpu`
-    delivery_limit: int = 20  # a message given back more often than this is a dead letter
+    delivery_limit: int = 20  # given back (counted) more often than this is a dead letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class Delivery(Protocol):
     def requeue(self, *, counted: bool = True, delay: float = 0.0) -> None:
         """Give it back to the head of its queue; after `delay` seconds, to the tail.
 
-        `counted` says that this attempt was begun: the next delivery has attempt + 1.
+        Head and tail are those of its priority; among several at the head the order is the
+        broker's.  `counted` says that this attempt was begun: the next delivery has attempt + 1,
+        and it counts towards the delivery limit.  This delivery keeps showing its own attempt.
         """
 
     def reject(self, reason: str) -> None:
@@ -54,7 +56,8 @@ class Delivery(Protocol):
 class Consumer(Protocol):
     """An endless async iterator of deliveries, at most `prefetch` of them unsettled.
 
-    One task iterates at a time.  `prefetch` may be set at any time; 0 pauses.
+    One task iterates at a time.  `prefetch` may be set at any time; 0 pauses, and lowering it takes
+    back nothing that was delivered.  A cancelled `__anext__` loses nothing.
     """
 
     prefetch: int
@@ -64,7 +67,10 @@ class Consumer(Protocol):
     async def __anext__(self) -> Delivery: ...
 
     async def close(self) -> None:
-        """Take no more: iteration ends.  Unsettled deliveries stay leased until settled."""
+        """Take no more: iteration ends, a waiting one too.
+
+        Unsettled deliveries stay leased until settled.
+        """
 
 
 class Broker(Protocol):
@@ -74,12 +80,22 @@ class Broker(Protocol):
         """Make the queues exist; declaring one again is fine."""
 
     async def publish(self, queue: str, message: Message) -> None:
-        """Return once the broker is responsible for the message; KeyError for no such queue."""
+        """Return once the broker is responsible for the message.
 
-    async def consume(self, queue: str, prefetch: int) -> Consumer: ...
+        KeyError for no such queue; Unavailable where the broker is closed or away.  Ids are the
+        caller's to keep unique: a broker that sees one while it still holds it in this queue,
+        waiting or leased, refuses it with ValueError.
+        """
+
+    async def consume(self, queue: str, prefetch: int) -> Consumer:
+        """Take from a queue: the highest priority first, then the oldest.
+
+        Consumers of one queue take turns.  KeyError for no such queue; Unavailable where the
+        broker is closed or away.
+        """
 
     async def depth(self, queue: str) -> Depth:
-        """How many messages are ready (delayed ones included), leased, and dead."""
+        """How many messages are ready (delayed ones included), leased, and dead letters of it."""
 
     async def remove(self, queue: str, invocation: str) -> bool:
         """Take a ready or delayed message out; False if it is not waiting here."""
@@ -88,7 +104,11 @@ class Broker(Protocol):
         """The oldest dead letters of a function, both devices."""
 
     async def replay(self, function: str, invocation: str, message: Message) -> bool:
-        """Put `message` back in the dead letter's queue; False if there is no such letter."""
+        """Put `message` at the tail of the dead letter's queue, and forget the letter.
+
+        The message may have another id.  False if there is no such letter; where this raises, as
+        publish does, the letter stays.
+        """
 
     async def discard(self, function: str, invocation: str) -> bool:
         """Forget a dead letter; False if there is no such letter."""
@@ -96,4 +116,5 @@ class Broker(Protocol):
     async def purge(self, queue: str) -> int:
         """Drop every ready and delayed message; returns how many."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End every iteration; deliveries that are out may still be settled."""

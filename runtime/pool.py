@@ -1,0 +1,551 @@
+"""The replicas of one function on one device: deliveries in, outcomes out.
+
+A pool keeps as many replicas as it is told to (`scale`), hands each delivery to the one with the
+least in hand, and tells a `Reporter` what became of it.  It decides about attempts: what is
+retried, what is given up on.  It never decides how many replicas there should be.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, Protocol
+
+from runtime.brokers import Broker, Consumer, Delivery
+from runtime.devices import GpuSlots
+from runtime.function import FunctionSpec
+from runtime.model import (
+    JSON,
+    Device,
+    Failure,
+    Message,
+    Outcome,
+    Part,
+    ReplicaCounts,
+    Status,
+    queue_name,
+)
+from runtime.process import Job, Lease, ReplicaProcess, State
+from runtime.zygote import Zygote, ZygoteGone, ending
+
+TICK = 0.1  # seconds between two looks at deadlines and memory, while something runs
+BUSY_WINDOW = 0.02  # seconds of work a replica may have waiting in its socket
+MAX_PIPELINE = 64  # jobs in one replica's hands, for functions well under a millisecond
+SAMPLES_BEFORE_PIPELINE = 20
+MAX_BACKOFF = 60.0  # seconds between two tries to start a replica that dies while starting
+LAST_OUTPUT = 2048  # bytes of output kept with the error of a replica that died
+
+log = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """Whom a pool tells what becomes of its deliveries.
+
+    `finished` and `cancelled deliveries` are acknowledged by the reporter's caller, the pool, only
+    after `finished` returned: the outcome comes before the ack.
+    """
+
+    def started(self, message: Message, process: ReplicaProcess, at: float) -> None: ...
+    def progressed(self, message: Message, event: bytes) -> None: ...
+    def wrote(self, message: Message, data: bytes) -> None: ...
+    def retried(
+        self, message: Message, process: ReplicaProcess, error: Failure, started_at: float
+    ) -> None: ...
+    def finished(self, message: Message, process: ReplicaProcess, outcome: Outcome) -> None: ...
+
+
+class Pool:
+    """Replicas of one function on one device."""
+
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        device: Device,
+        *,
+        broker: Broker,
+        reporter: Reporter,
+        zygote: Callable[[FunctionSpec], Awaitable[Zygote]],
+        slots: GpuSlots,
+        order: dict[str, Any],
+        memory_limit: int,
+    ) -> None:
+        self.spec = spec
+        self.device = device
+        self.queue = queue_name(spec.name, device)
+        self.replicas: list[ReplicaProcess] = []
+        self.wanted = 0
+        self.trouble: str | None = None  # why replicas do not start, in words
+        self.failed_starts = 0  # in a row
+        self.cold_starts = 0
+        self.on_change: Callable[[Pool], None] = lambda _: None
+        self._broker = broker
+        self._reporter = reporter
+        self._zygote = zygote
+        self._slots = slots
+        self._order = order
+        self._memory_limit = spec.resources.memory or memory_limit
+        self._consumer: Consumer | None = None
+        self._consuming: asyncio.Task[None] | None = None
+        self._starting: set[asyncio.Task[None]] = set()
+        self._numbers = count(1)
+        self._tick: asyncio.TimerHandle | None = None
+        self._retry_start: asyncio.TimerHandle | None = None
+        self._not_before = 0.0  # loop time of the next allowed start
+        self._slowest = 0.0  # seconds; decaying maximum of run times
+        self._samples = 0
+        self._chatty = False  # it writes output, which is told apart only one job at a time
+        self._pipeline = 1
+        self._closing = False
+
+    # ── how many ──────────────────────────────────────────────────────────────────────────────
+
+    async def open(self) -> None:
+        """Begin to consume; deliveries come once there is a replica to take them."""
+        self._consumer = await self._broker.consume(self.queue, 0)
+        self._consuming = asyncio.create_task(self._consume(self._consumer))
+
+    def counts(self) -> ReplicaCounts:
+        states = [(p.state, bool(p.jobs)) for p in self.replicas]
+        return ReplicaCounts(
+            starting=sum(s is State.STARTING for s, _ in states),
+            ready=sum(s is State.READY and not busy for s, busy in states),
+            busy=sum(s is State.READY and busy for s, busy in states),
+            draining=sum(s is State.DRAINING for s, _ in states),
+        )
+
+    def scale(self, wanted: int) -> None:
+        """Have that many replicas: start more, or let idle ones go and drain busy ones."""
+        self.wanted = wanted
+        excess = self.counts().running - wanted
+        if excess > 0:
+            running = [p for p in self.replicas if p.state in (State.STARTING, State.READY)]
+            for process in sorted(running, key=lambda p: (p.load, p.state is State.READY))[:excess]:
+                self._let_go(process)
+            self._set_capacity()
+        self._fill()
+
+    def replace(self, spec: FunctionSpec) -> None:
+        """Go on with another version of the function; what runs is finished by the old one."""
+        self.spec = spec
+        self._memory_limit = spec.resources.memory or self._memory_limit
+        self.failed_starts, self.trouble, self._not_before = 0, None, 0.0
+        self._samples, self._slowest, self._pipeline = 0, 0.0, 1
+        for process in list(self.replicas):
+            self._let_go(process)
+        self._set_capacity()
+        self._fill()
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, let what runs finish within `grace` seconds, end every replica.
+
+        What is still running then goes back to its queue, uncounted.
+        """
+        self._closing = True
+        self.wanted = 0
+        if self._consumer:
+            await self._consumer.close()
+        if self._retry_start:
+            self._retry_start.cancel()
+        for process in list(self.replicas):
+            self._let_go(process)
+        deadline = asyncio.get_running_loop().time() + grace
+        while self.replicas and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        for process in self.replicas:
+            process.kill("drain")
+        while self.replicas:
+            await asyncio.sleep(0.02)
+        if self._consuming:
+            await self._consuming
+        if self._tick:
+            self._tick.cancel()
+
+    def cancel(self, invocation: str) -> bool:
+        """Stop an invocation that a replica has in hand; False if none has it.
+
+        The function is told first (`context.cancelled`) and killed half a second later.
+        """
+        for process in self.replicas:
+            for job in process.jobs:
+                if lease := job.leases.get(invocation):
+                    lease.reported = True
+                    if job.started_at is not None and len(job.leases) == 1:
+                        process.cancel()
+                        loop = asyncio.get_running_loop()
+                        loop.call_later(0.5, self._kill_if_still, process, job, "cancel")
+                    return True
+        return False
+
+    # ── deliveries in ─────────────────────────────────────────────────────────────────────────
+
+    async def _consume(self, consumer: Consumer) -> None:
+        if self.spec.batching:
+            await self._consume_batches(consumer)
+            return
+        async for delivery in consumer:
+            if (process := self._least_loaded()) is None:
+                delivery.requeue(counted=False)
+                self._set_capacity()
+            else:
+                self._hand_over(process, [delivery])
+
+    async def _consume_batches(self, consumer: Consumer) -> None:
+        """Gather deliveries until a batch is full or its first has waited long enough.
+
+        One that was attempted before runs alone: whatever killed its batch may be in it.
+        """
+        gathered: list[Delivery] = []
+        timer: asyncio.TimerHandle | None = None
+
+        def go() -> None:
+            nonlocal timer
+            if timer:
+                timer.cancel()
+                timer = None
+            if gathered:
+                batch, gathered[:] = gathered[:], []
+                if (process := self._least_loaded()) is None:
+                    for delivery in reversed(batch):
+                        delivery.requeue(counted=False)
+                    self._set_capacity()
+                else:
+                    self._hand_over(process, batch)
+
+        async for delivery in consumer:
+            assert self.spec.batching
+            if delivery.message.attempt > 1:
+                go()
+                gathered.append(delivery)
+                go()
+                continue
+            gathered.append(delivery)
+            if len(gathered) >= self.spec.batching.max_size:
+                go()
+            elif timer is None:
+                loop = asyncio.get_running_loop()
+                timer = loop.call_later(self.spec.batching.max_wait, go)
+        go()
+
+    def _least_loaded(self) -> ReplicaProcess | None:
+        ready = [p for p in self.replicas if p.state is State.READY]
+        if not ready:
+            return None
+        return ready[0] if len(ready) == 1 else min(ready, key=lambda p: len(p.jobs))
+
+    def _hand_over(self, process: ReplicaProcess, deliveries: list[Delivery]) -> None:
+        now = time.time()
+        leases = {d.message.id: Lease(d, now) for d in deliveries}
+        deadline = now + self.spec.timeout * (process.load + 1)
+        if self.spec.batching:
+            headers, bodies = [], []
+            for delivery in deliveries:
+                parameters = delivery.message.payload.parameters or b"{}"
+                headers.append(self._header(delivery.message, deadline))
+                bodies.append(parameters)
+            process.send(Job(leases), {"batch": headers}, *bodies)
+        else:
+            message = deliveries[0].message
+            payload = message.payload
+            inline = [part.data for part in payload.parts if part.data is not None]
+            header = self._header(message, deadline)
+            process.send(Job(leases), header, payload.parameters or b"", *inline)
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(TICK, self._watch)
+
+    def _header(self, message: Message, deadline: float) -> dict[str, Any]:
+        payload = message.payload
+        header: dict[str, Any] = {
+            "id": message.id,
+            "attempt": message.attempt,
+            "deadline": deadline,
+            "parameters": len(payload.parameters or b""),
+        }
+        if message.traceparent:
+            header["traceparent"] = message.traceparent
+        if payload.key:
+            header["key"] = payload.key
+        if payload.parts:
+            header["parts"] = [
+                [p.name, p.media_type, p.size, p.key, p.data is not None] for p in payload.parts
+            ]
+        return header
+
+    def _set_capacity(self) -> None:
+        """Take as many deliveries as the ready replicas should have in hand."""
+        if self._consumer and not self._closing:
+            each = self._pipeline
+            if self.spec.batching:
+                each = self.spec.batching.max_size * 2  # one batch runs while the next is gathered
+            ready = sum(p.state is State.READY for p in self.replicas)
+            if self._consumer.prefetch != ready * each:
+                self._consumer.prefetch = ready * each
+
+    def _learn(self, run: float) -> None:
+        """Follow the run time, so that short functions are pipelined and long ones are not."""
+        self._samples += 1
+        self._slowest = max(run, self._slowest * 0.98)
+        if self._chatty or self._samples < SAMPLES_BEFORE_PIPELINE:
+            pipeline = 1
+        else:
+            pipeline = min(MAX_PIPELINE, max(1, int(BUSY_WINDOW / max(self._slowest, 1e-6))))
+        if pipeline == 1 or not self._pipeline // 2 < pipeline < self._pipeline * 2:
+            self._pipeline = pipeline
+            self._set_capacity()
+
+    # ── outcomes out ──────────────────────────────────────────────────────────────────────────
+
+    def on_started(self, process: ReplicaProcess, job: Job) -> None:
+        for lease in job.leases.values():
+            if not lease.reported:
+                self._reporter.started(lease.delivery.message, process, job.started_at or 0.0)
+
+    def on_event(self, process: ReplicaProcess, lease: Lease, body: bytes) -> None:
+        if not lease.reported:
+            self._reporter.progressed(lease.delivery.message, body)
+
+    def on_output(self, process: ReplicaProcess, leases: list[Lease], data: bytes) -> None:
+        if not self._chatty:
+            self._chatty = True
+            self._learn(0.0)
+        for lease in leases:
+            self._reporter.wrote(lease.delivery.message, data)
+
+    def on_result(
+        self, process: ReplicaProcess, lease: Lease, header: dict[str, Any], body: bytes
+    ) -> None:
+        self._learn(header["run"])
+        size = header.get("size", len(body))
+        media_type = header.get("media_type", JSON)
+        data = body if body or not size else None
+        result = Part("result", media_type, size, data, header.get("key"))
+        blobs = tuple(
+            Part(name, kind, size, key=key) for name, kind, size, key in header.get("blobs", ())
+        )
+        outcome = Outcome(
+            Status.SUCCEEDED, result, None, blobs, header["run"], header.get("phases")
+        )
+        self._settle(process, lease, outcome)
+
+    def on_error(self, process: ReplicaProcess, lease: Lease, header: dict[str, Any]) -> None:
+        self._learn(header["run"])
+        told = header["error"]
+        details = {"errors": told["errors"]} if "errors" in told else {}
+        error = Failure(told["type"], told["message"], told["traceback"], details)
+        if not lease.reported and self._should_retry(lease.delivery.message, told["bases"]):
+            self._retry(process, lease, error)
+        else:
+            run, phases = header["run"], header["phases"]
+            outcome = Outcome(Status.FAILED, None, error, (), run, phases)
+            self._settle(process, lease, outcome)
+        if header["recycle"]:
+            self._let_go(process)
+            self._set_capacity()
+            self._fill()
+
+    def _settle(self, process: ReplicaProcess, lease: Lease, outcome: Outcome) -> None:
+        if not lease.reported:
+            if lease.capture.written:
+                outcome.log = lease.capture.text()
+            lease.reported = True
+            self._reporter.finished(lease.delivery.message, process, outcome)
+        lease.delivery.ack()
+        if process.state is State.DRAINING and self._is_done(process):
+            process.leave()
+
+    def _should_retry(self, message: Message, bases: list[str]) -> bool:
+        retries = self.spec.retries
+        if retries is None or message.attempt >= retries.max_attempts or self._closing:
+            return False
+        names = set(bases) | {base.rpartition(".")[2] for base in bases}
+        return bool(names & set(retries.on))
+
+    def _retry(self, process: ReplicaProcess, lease: Lease, error: Failure) -> None:
+        """Back to the queue, after exponential backoff with full jitter."""
+        assert self.spec.retries
+        message = lease.delivery.message
+        ceiling = self.spec.retries.backoff * 2 ** (message.attempt - 1)
+        delay = random.uniform(0, min(ceiling, self.spec.retries.max_backoff))
+        lease.reported = True
+        self._reporter.retried(message, process, error, lease.sent_at)
+        lease.delivery.requeue(delay=delay)
+        if process.state is State.DRAINING and self._is_done(process):
+            process.leave()
+
+    @staticmethod
+    def _is_done(process: ReplicaProcess) -> bool:
+        return not any(job.leases for job in process.jobs)
+
+    # ── starts and ends ───────────────────────────────────────────────────────────────────────
+
+    def _fill(self) -> None:
+        """Start what is missing, but not sooner than the backoff allows."""
+        loop = asyncio.get_running_loop()
+        missing = self.wanted - self.counts().running
+        if missing <= 0 or self._closing:
+            return
+        if self._not_before > loop.time():
+            if self._retry_start is None:
+                self._retry_start = loop.call_at(self._not_before, self._fill_later)
+            return
+        if self.failed_starts:
+            missing = 1  # one at a time until one lives
+        for _ in range(missing):
+            self._start()
+        self.on_change(self)
+
+    def _fill_later(self) -> None:
+        self._retry_start = None
+        self._fill()
+
+    def _start(self) -> None:
+        gpu = self._slots.take() if self.device == "gpu" else None
+        if self.device == "gpu" and gpu is None:
+            return
+        process = ReplicaProcess(f"{self.spec.name}-{self.device}-{next(self._numbers)}", self, gpu)
+        self.replicas.append(process)
+        task = asyncio.create_task(self._spawn(process))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _spawn(self, process: ReplicaProcess) -> None:
+        try:
+            zygote = await self._zygote(self.spec)
+            if process.state is not State.STARTING:  # let go while its zygote was loading
+                self._remove(process)
+                return
+            simulated = process.gpu == "simulated"
+            order = self._order | {
+                "attribute": self.spec.attribute,
+                "device": self.device,
+                "gpu": None if simulated else process.gpu,
+                "simulated": simulated,
+            }
+            await process.spawn(zygote, order)
+        except ZygoteGone as error:
+            self._start_failed(process, f"{error}")
+            self._remove(process)
+
+    def on_ready(self, process: ReplicaProcess, setup: float) -> None:
+        self.failed_starts, self.trouble = 0, None
+        self.cold_starts += 1
+        self._set_capacity()
+        self._fill()
+        self.on_change(self)
+
+    def on_unable(self, process: ReplicaProcess, error: dict[str, Any]) -> None:
+        process.killed_for = "setup"
+        self._start_failed(process, f"{error['type']}: {error['message']}")
+
+    def on_ended(self, process: ReplicaProcess, status: int | None) -> None:
+        unfinished = [job for job in process.jobs if job.leases]
+        if process.ready_at is None and process.killed_for is None and not self._closing:
+            said = process.start_output.last(LAST_OUTPUT).strip()
+            said = f"; its last output: {said}" if said else ""
+            self._start_failed(process, f"it ended while starting: {ending(status)}{said}")
+        for job in reversed(unfinished[1:]):
+            for lease in job.leases.values():
+                self._give_back(lease)
+        if unfinished:
+            self._give_up(process, unfinished[0], status)
+        process.jobs.clear()
+        self._remove(process)
+
+    def _give_back(self, lease: Lease) -> None:
+        """It was not begun: somebody else takes it."""
+        if lease.reported:
+            lease.delivery.ack()
+        else:
+            lease.delivery.requeue(counted=False)
+
+    def _give_up(self, process: ReplicaProcess, job: Job, status: int | None) -> None:
+        """The replica died with this job in hand: retry it, or call it dead."""
+        alone = len(job.leases) == 1
+        for lease in list(job.leases.values()):
+            message = lease.delivery.message
+            if lease.reported or process.killed_for == "drain":
+                self._give_back(lease)
+                continue
+            error = self._cause_of_death(process, lease, status)
+            last = message.attempt >= self.spec.max_attempts
+            if self._closing or not (last and alone):
+                lease.reported = True
+                self._reporter.retried(message, process, error, job.started_at or lease.sent_at)
+                lease.delivery.requeue(counted=not self._closing)
+            else:
+                lease.reported = True
+                log = lease.capture.text() if lease.capture.written else None
+                run = time.time() - (job.started_at or lease.sent_at)
+                outcome = Outcome(Status.DEAD, None, error, (), run, None, log)
+                self._reporter.finished(message, process, outcome)
+                lease.delivery.reject(error.message)
+
+    def _cause_of_death(self, process: ReplicaProcess, lease: Lease, status: int | None) -> Failure:
+        details: dict[str, Any] = {"last_output": lease.capture.last(LAST_OUTPUT)}
+        if process.killed_for == "memory":
+            limit = self._memory_limit
+            text = f"the replica held more than {limit:,} bytes of memory and was killed"
+            return Failure("MemoryLimit", text, None, details)
+        how = ending(status)
+        return Failure("ReplicaDied", f"the replica ended: {how}", None, details | {"ending": how})
+
+    def _start_failed(self, process: ReplicaProcess, why: str) -> None:
+        self.failed_starts += 1
+        delay = min(MAX_BACKOFF, 0.5 * 2 ** (self.failed_starts - 1))
+        self._not_before = asyncio.get_running_loop().time() + delay
+        self.trouble = f"replicas die while starting ({self.failed_starts} in a row): {why}"
+        log.warning("function=%s device=%s %s", self.spec.name, self.device, self.trouble)
+
+    def _let_go(self, process: ReplicaProcess) -> None:
+        if process.state is State.STARTING and process.pid is None and not process.jobs:
+            process.kill("scale-in")
+        elif process.state is not State.ENDED:
+            process.state = State.DRAINING
+            if self._is_done(process):
+                process.leave()
+
+    def _remove(self, process: ReplicaProcess) -> None:
+        if process in self.replicas:
+            self.replicas.remove(process)
+        if process.gpu is not None:
+            self._slots.give_back(process.gpu)
+            process.gpu = None
+        self._set_capacity()
+        self._fill()
+        self.on_change(self)
+
+    # ── deadlines and memory ──────────────────────────────────────────────────────────────────
+
+    def _watch(self) -> None:
+        now = time.time()
+        busy = False
+        for process in list(self.replicas):
+            if process.jobs:
+                busy = True
+                self._watch_one(process, now)
+        self._tick = asyncio.get_running_loop().call_later(TICK, self._watch) if busy else None
+
+    def _watch_one(self, process: ReplicaProcess, now: float) -> None:
+        job = process.jobs[0]
+        if job.started_at is not None and now - job.started_at > self.spec.timeout:
+            self._time_out(process, job, now)
+        elif process.memory() > self._memory_limit:
+            process.kill("memory")
+
+    def _time_out(self, process: ReplicaProcess, job: Job, now: float) -> None:
+        process.read_output()
+        for lease in job.leases.values():
+            text = f"attempt {lease.delivery.message.attempt} ran over {self.spec.timeout:g} s"
+            error = Failure("FunctionTimeout", text)
+            run = now - (job.started_at or now)
+            if not lease.reported:
+                log = lease.capture.text() if lease.capture.written else None
+                outcome = Outcome(Status.TIMED_OUT, None, error, (), run, None, log)
+                lease.reported = True
+                self._reporter.finished(lease.delivery.message, process, outcome)
+        process.kill("timeout")
+
+    def _kill_if_still(self, process: ReplicaProcess, job: Job, why: str) -> None:
+        if process.jobs and process.jobs[0] is job and job.leases:
+            process.kill(why)

@@ -1,0 +1,226 @@
+"""One replica as the worker sees it: its socket, its output, what it has in hand, its end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from runtime.brokers import Delivery
+from runtime.capture import Capture
+from runtime.frames import Decoder, Kind, encode
+from runtime.zygote import Zygote
+
+PIPE_CHUNK = 256 * 1024
+
+
+class State(StrEnum):
+    """What a replica is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A delivery in a replica's hands."""
+
+    delivery: Delivery
+    sent_at: float  # unix seconds
+    capture: Capture = field(default_factory=Capture)
+    reported: bool = False  # its outcome is told already; what the replica still says is ignored
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What one frame asked for: one lease, or those of a batch."""
+
+    leases: dict[str, Lease]
+    started_at: float | None = None  # unix seconds; None while it waits behind another job
+
+
+class Owner(Protocol):
+    """Whom a replica tells what happens to it: its pool."""
+
+    def on_ready(self, process: "ReplicaProcess", setup: float) -> None: ...
+    def on_unable(self, process: "ReplicaProcess", error: dict[str, Any]) -> None: ...
+    def on_event(self, process: "ReplicaProcess", lease: Lease, body: bytes) -> None: ...
+    def on_output(self, process: "ReplicaProcess", leases: list[Lease], data: bytes) -> None: ...
+    def on_result(
+        self, process: "ReplicaProcess", lease: Lease, header: dict[str, Any], body: bytes
+    ) -> None: ...
+    def on_error(self, process: "ReplicaProcess", lease: Lease, header: dict[str, Any]) -> None: ...
+    def on_started(self, process: "ReplicaProcess", job: Job) -> None: ...
+    def on_ended(self, process: "ReplicaProcess", status: int | None) -> None: ...
+
+
+class ReplicaProcess(asyncio.Protocol):
+    """A forked replica and the jobs sent to it, in the order it runs them."""
+
+    def __init__(self, name: str, owner: Owner, gpu: str | None) -> None:
+        self.name = name
+        self.owner = owner
+        self.gpu = gpu
+        self.state = State.STARTING
+        self.pid: int | None = None
+        self.spawned_at = time.time()
+        self.ready_at: float | None = None
+        self.setup = 0.0  # seconds
+        self.served = 0
+        self.busy_seconds = 0.0
+        self.jobs: deque[Job] = deque()
+        self.start_output = Capture()
+        self.killed_for: str | None = None
+        self._decoder = Decoder()
+        self._transport: asyncio.WriteTransport | None = None
+        self._output = -1
+        self._zygote: Zygote | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def spawn(self, zygote: Zygote, order: dict[str, Any]) -> None:
+        """Fork it; raises ZygoteGone where that cannot be."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._output, written = os.pipe()
+        os.set_blocking(self._output, False)
+        try:
+            with theirs:
+                fds = [theirs.fileno(), written]
+                zygote.fork(self.name, order, fds, self._ended)
+        except BaseException:
+            ours.close()
+            os.close(self._output)
+            raise
+        finally:
+            os.close(written)
+        self._zygote = zygote
+        self._loop.add_reader(self._output, self._read_some)  # one chunk a turn, however much
+        await self._loop.create_unix_connection(lambda: self, sock=ours)
+
+    @property
+    def load(self) -> int:
+        """Jobs it has in hand."""
+        return len(self.jobs)
+
+    def send(self, job: Job, header: dict[str, Any], *body: bytes) -> None:
+        """Give it a job; it runs at once if there is none before it."""
+        self.jobs.append(job)
+        if self._transport is not None:
+            self._transport.write(encode(Kind.INVOKE, header, *body))
+        if len(self.jobs) == 1:
+            self._start(job)
+
+    def cancel(self) -> None:
+        """Ask the running invocation to stop: `context.cancelled` turns True."""
+        if self._zygote:
+            self._zygote.signal(self.name, signal.SIGUSR1)
+
+    def kill(self, why: str) -> None:
+        """SIGKILL it and whatever it has forked."""
+        if self.killed_for is None and self.state is not State.ENDED:
+            self.killed_for = why
+            self.state = State.DRAINING
+            if self._zygote:
+                self._zygote.kill(self.name)
+
+    def leave(self) -> None:
+        """Tell it that there is no more work: it exits by itself."""
+        self.state = State.DRAINING
+        if self._transport:
+            self._transport.close()
+
+    def memory(self) -> int:
+        """Bytes resident in memory; 0 once it is gone."""
+        try:
+            with open(f"/proc/{self.pid}/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        for kind, header, body in self._decoder.feed(data):
+            if kind is Kind.RESULT or kind is Kind.ERROR:
+                self._finish(kind, header, body)
+            elif kind is Kind.EVENT:
+                if lease := self.jobs and self.jobs[0].leases.get(header["id"]):
+                    self.owner.on_event(self, lease, body)
+            elif kind is Kind.READY:
+                self.pid, self.setup = header["pid"], header["setup"]
+                self.ready_at = time.time()
+                if self.state is State.STARTING:
+                    self.state = State.READY
+                    self.owner.on_ready(self, self.setup)
+            elif kind is Kind.UNABLE:
+                self.read_output()
+                self.owner.on_unable(self, header["error"])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+
+    def read_output(self) -> None:
+        """Take what the replica has written so far."""
+        while self._read_some():
+            pass
+
+    def _read_some(self) -> bool:
+        """Take one chunk of output; False if there was none."""
+        if self._output < 0:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._output, PIPE_CHUNK)
+            if not data:
+                self._close_output()
+                return False
+            leases = list(self.jobs[0].leases.values()) if self.jobs else []
+            for capture in [lease.capture for lease in leases] or [self.start_output]:
+                capture.add(data)
+            if leases:
+                self.owner.on_output(self, leases, data)
+            return True
+        return False
+
+    def _finish(self, kind: Kind, header: dict[str, Any], body: bytes) -> None:
+        if header["wrote"]:
+            self.read_output()
+        if not self.jobs or (lease := self.jobs[0].leases.pop(header["id"], None)) is None:
+            return
+        self.served += 1
+        self.busy_seconds += header["run"]
+        if kind is Kind.RESULT:
+            self.owner.on_result(self, lease, header, body)
+        else:
+            self.owner.on_error(self, lease, header)
+        if not self.jobs[0].leases:
+            self.jobs.popleft()
+            if self.jobs:
+                self._start(self.jobs[0])
+
+    def _start(self, job: Job) -> None:
+        job.started_at = time.time()
+        self.owner.on_started(self, job)
+
+    def _ended(self, status: int | None) -> None:
+        self.read_output()
+        self._close_output()
+        if self._transport:
+            self._transport.close()
+        self.state = State.ENDED
+        self.owner.on_ended(self, status)
+
+    def _close_output(self) -> None:
+        if self._output >= 0:
+            self._loop.remove_reader(self._output)
+            with contextlib.suppress(OSError):
+                os.close(self._output)
+            self._output = -1

@@ -1,0 +1,103 @@
+"""All settings, read once at the start and handed down; nobody else looks at the environment.
+
+Flags win over `LUMBRE_*` variables, these over `lumbre.toml`, and that over the defaults.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from runtime.errors import ConfigurationError
+
+PREFIX = "LUMBRE_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with defaults that work on a laptop."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, toml_file="lumbre.toml", frozen=True, extra="forbid"
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    insecure: bool = Field(False, description="listen on other addresses without API keys")
+    state: Path = Field(Path(".lumbre"), description="ledger, blobs and caches of this machine")
+    functions: str = Field("functions", description="folders of function files, colon-separated")
+    broker_url: str = Field("memory://", description="memory:// or amqp[s]://user:password@host/")
+    ledger_url: str = Field("", description="SQLAlchemy URL; empty is SQLite in the state folder")
+    blobs_url: str = Field("", description="fsspec URL; empty is a folder in the state folder")
+    devices: str = Field("auto", description="auto, or those that may be asked for: cpu,gpu")
+    gpus: int = Field(0, ge=0, description="replicas that share one GPU; 0 is one")
+    simulate_gpu: bool = Field(False, description="a GPU pool that computes on the CPU, labelled")
+    max_body: int = Field(64 * 2**20, ge=1024, description="bytes one input may have")
+    max_result: int = Field(64 * 2**20, ge=1024, description="bytes one result may have")
+    queue_limit: int = Field(10_000, ge=1, description="waiting invocations per function, device")
+    max_wait: float = Field(300, gt=0, description="seconds a caller waits before its 200 is a 202")
+    grace: float = Field(30, ge=0, description="seconds a drain waits for what is running")
+    reload: bool = Field(False, description="take changed function files without losing work")
+    debug: bool = Field(False, description="tracebacks in answers to callers")
+    log_format: Literal["text", "json"] = Field("text", description="text or json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least that is logged"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where functions are looked for."""
+        return [
+            Path(folder).expanduser().resolve() for folder in self.functions.split(":") if folder
+        ]
+
+    @property
+    def ledger(self) -> str:
+        return self.ledger_url or f"sqlite+aiosqlite:///{self.state.resolve()}/ledger.db"
+
+    @property
+    def blobs(self) -> str:
+        return self.blobs_url or f"{self.state.resolve().as_uri()}/blobs"
+
+
+def read_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings; ConfigurationError names the setting, its value and what it takes."""
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = [
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise ConfigurationError("; ".join(faults)) from None
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(f"lumbre.toml cannot be read: {error}") from None
+
+
+def origin(name: str, flags: Mapping[str, Any]) -> str:
+    """Where a setting's value came from: flag, variable, file or default."""
+    if flags.get(name) is not None:
+        return "flag"
+    if any(key.upper() == f"{PREFIX}{name.upper()}" for key in os.environ):
+        return f"{PREFIX}{name.upper()}"
+    file = TomlConfigSettingsSource(Settings)
+    return "lumbre.toml" if name in file() else "default"

@@ -1,0 +1,79 @@
+"""The worker: every pool of this node, and what concerns them all."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from runtime.brokers import Broker
+from runtime.devices import GpuSlots, Machine
+from runtime.function import FunctionSpec
+from runtime.model import Device
+from runtime.pool import Pool, Reporter
+from runtime.zygote import Zygote
+
+Key = tuple[str, Device]
+
+
+class Worker:
+    """Takes deliveries from queues and hands them to its replicas."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        reporter: Reporter,
+        zygote: Callable[[FunctionSpec], Awaitable[Zygote]],
+        machine: Machine,
+        *,
+        blobs: str,
+        max_result: int,
+    ) -> None:
+        self.pools: dict[Key, Pool] = {}
+        self.on_change: Callable[[Pool], None] = lambda _: None
+        self._broker = broker
+        self._reporter = reporter
+        self._zygote = zygote
+        self._machine = machine
+        self._slots = GpuSlots(machine)
+        self._order: dict[str, Any] = {"blobs": blobs, "max_result": max_result}
+
+    async def take(self, spec: FunctionSpec) -> None:
+        """Serve a function on every device it and this machine have, or a new version of it."""
+        for device in spec.devices:
+            if device not in self._machine.devices:
+                continue
+            if pool := self.pools.get((spec.name, device)):
+                pool.replace(spec)
+                continue
+            pool = Pool(
+                spec,
+                device,
+                broker=self._broker,
+                reporter=self._reporter,
+                zygote=self._zygote,
+                slots=self._slots,
+                order=self._order | {"threads": self._threads(spec, device)},
+                memory_limit=self._machine.memory * 8 // 10,
+            )
+            pool.on_change = self.on_change
+            self.pools[spec.name, device] = pool
+            await pool.open()
+
+    async def leave(self, function: str, grace: float) -> None:
+        """Serve a function no more: its file is gone, or no longer defines it."""
+        gone = [key for key in self.pools if key[0] == function]
+        await asyncio.gather(*(self.pools.pop(key).drain(grace) for key in gone))
+
+    def cancel(self, invocation: str) -> bool:
+        """Stop an invocation that some replica has in hand; False if none has it."""
+        return any(pool.cancel(invocation) for pool in self.pools.values())
+
+    async def drain(self, grace: float) -> None:
+        """Finish what runs, within `grace` seconds, and end every replica."""
+        await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+
+    def _threads(self, spec: FunctionSpec, device: Device) -> int:
+        """Threads of one replica: asked for, or a fair share of the cores."""
+        if spec.resources.cpu:
+            return spec.resources.cpu
+        replicas = self._machine.max_replicas(device, spec.scaling[device].max_replicas)
+        return max(1, self._machine.cores // max(1, replicas))
