@@ -1,0 +1,191 @@
+"""The JSON shapes that people and programs see: an invocation, a function, a list."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from runtime.catalog import Broken
+from runtime.devices import Machine
+from runtime.function import FunctionSpec
+from runtime.model import DEVICES, Depth, Device, Invocation, Part, ReplicaCounts
+from runtime.pool import Pool
+from runtime.telemetry import Metrics
+
+MIN_SAMPLES = 10  # runs on a device before a speedup is said
+
+
+def instant(at: float | None) -> str | None:
+    """RFC 3339 in UTC, with microseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def invocation_view(invocation: Invocation, *, debug: bool = False) -> dict[str, Any]:
+    """An invocation as the API shows it; times are seconds."""
+    message = invocation.message
+    link = f"/invocations/{invocation.id}"
+    return {
+        "id": invocation.id,
+        "function": message.function,
+        "device": message.device,
+        "requested_device": invocation.requested_device,
+        "status": invocation.status.value,
+        "attempt": message.attempt,
+        "version": invocation.version,
+        "created_at": instant(message.created_at),
+        "started_at": instant(invocation.started_at),
+        "finished_at": instant(invocation.finished_at),
+        "timings": invocation.timings,
+        "cold": invocation.cold,
+        "replica": invocation.replica,
+        "error": _error_view(invocation, debug),
+        "input": _input_view(invocation),
+        "links": {
+            "self": link,
+            "result": f"{link}/result",
+            "events": f"{link}/events",
+            "logs": f"{link}/logs",
+            "replayed_from": (
+                f"/invocations/{invocation.replayed_from}" if invocation.replayed_from else None
+            ),
+            "blobs": {part.name: f"{link}/blobs/{part.name}" for part in invocation.blobs},
+        },
+        "traceparent": invocation.traceparent,
+    }
+
+
+def _error_view(invocation: Invocation, debug: bool) -> dict[str, Any] | None:
+    error = invocation.error
+    if error is None:
+        return None
+    view: dict[str, Any] = {"type": error.type, "message": error.message, **error.details}
+    if debug and error.traceback:
+        view["traceback"] = error.traceback
+    return view
+
+
+def _input_view(invocation: Invocation) -> dict[str, Any]:
+    payload = invocation.message.payload
+    view: dict[str, Any] = {"parameters": None}
+    if payload.parameters is not None:
+        view["parameters"] = orjson.Fragment(payload.parameters)
+    view["parts"] = {part.name: part_view(part) for part in payload.parts}
+    return view
+
+
+def part_view(part: Part) -> dict[str, Any]:
+    return {"media_type": part.media_type, "size": part.size}
+
+
+def function_view(
+    spec: FunctionSpec,
+    pools: dict[Device, Pool],
+    depths: dict[Device, Depth],
+    metrics: Metrics,
+    machine: Machine,
+) -> dict[str, Any]:
+    """A function as the API shows it: what it is, how busy it is, and why anything waits."""
+    counts = {d: pool.counts() for d, pool in pools.items()}
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "file": spec.file,
+        "version": spec.version,
+        "devices": list(spec.devices),
+        "input_schema": spec.input_schema,
+        "output_schema": spec.output_schema,
+        "binary": spec.binary,
+        "streams": spec.streams,
+        "timeout": spec.timeout,
+        "cost": spec.cost,
+        "max_attempts": spec.max_attempts,
+        "scaling": {device: spec.scaling[device] for device in spec.devices},
+        "backlog": {
+            device: {
+                "ready": depth.ready,
+                "unacknowledged": depth.unacknowledged,
+                "dead": depth.dead,
+            }
+            for device, depth in depths.items()
+        },
+        "replicas": {device: counts.get(device, ReplicaCounts()) for device in spec.devices},
+        "latency": {d: metrics.latency((spec.name, d)) for d in spec.devices},
+        "speedup": speedup_view(spec, metrics, machine),
+        "waiting": {
+            device: waiting_view(spec, device, pools.get(device), depths[device], machine)
+            for device in spec.devices
+        },
+        "error": None,
+        "links": {"self": f"/functions/{spec.name}", "invoke": f"/invoke/{spec.name}"},
+    }
+
+
+def broken_view(broken: Broken) -> dict[str, Any]:
+    """A file that cannot be used, in the place of its functions."""
+    error = {"type": broken.error.type, "message": broken.error.message}
+    if broken.error.traceback:
+        error["traceback"] = broken.error.traceback
+    return {
+        "name": broken.name,
+        "description": "",
+        "file": broken.file,
+        "devices": [],
+        "backlog": {},
+        "replicas": {},
+        "error": error,
+        "links": {"self": f"/functions/{broken.name}", "invoke": None},
+    }
+
+
+def speedup_view(spec: FunctionSpec, metrics: Metrics, machine: Machine) -> dict[str, Any] | None:
+    """Median run time on the CPU over that on the GPU, over the latest runs of any input.
+
+    None where either device has too few runs.  The inputs of both sides need not be alike: a
+    benchmark is `make bench`, this is an indication.
+    """
+    runs = {device: metrics.runs((spec.name, device)) for device in DEVICES}
+    if any(len(r) < MIN_SAMPLES for r in runs.values()):
+        return None
+    medians = {device: median(r) for device, r in runs.items()}
+    return {
+        "ratio": medians["cpu"] / medians["gpu"] if medians["gpu"] else None,
+        "median_run": medians,
+        "n": {device: len(r) for device, r in runs.items()},
+        "simulated": machine.simulated,
+    }
+
+
+def waiting_view(
+    spec: FunctionSpec, device: Device, pool: Pool | None, depth: Depth, machine: Machine
+) -> dict[str, str] | None:
+    """The one cause why ready messages of a queue wait, or None if none does."""
+    if not depth.ready:
+        return None
+    if pool is None:
+        what = "no GPU here" if device == "gpu" else "this node runs no CPU replicas"
+        return {"cause": "no_gpu" if device == "gpu" else "no_device", "detail": what}
+    counts = pool.counts()
+    if pool.trouble and not counts.ready + counts.busy:
+        return {"cause": "crash_looping", "detail": pool.trouble}
+    if not counts.ready + counts.busy:
+        text = f"{counts.starting} starting" if counts.starting else "a replica is about to start"
+        return {"cause": "starting", "detail": text}
+    most = machine.max_replicas(device, spec.scaling[device].max_replicas)
+    if counts.running >= most:
+        text = f"all {most} replicas that may run are busy; {depth.ready:,} wait"
+        return {"cause": "at_max", "detail": text}
+    text = f"behind {depth.unacknowledged:,} that run and {depth.ready:,} that wait"
+    return {"cause": "behind", "detail": text}
+
+
+def list_view(items: Iterable[Any], path: str, query: dict[str, str | None]) -> dict[str, Any]:
+    """A page of items and the URL of the next, if there is one; `query` holds its parameters."""
+    following = None
+    if query.get("cursor"):
+        following = f"{path}?{urlencode({k: v for k, v in query.items() if v is not None})}"
+    return {"items": list(items), "next": following}
