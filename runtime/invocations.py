@@ -122,22 +122,26 @@ class Invocations:
         One that was running when the node went down has lost an attempt.
         """
         resumed = 0
-        async for invocation in self._ledger.unfinished():
-            message = invocation.message
-            self.live[message.id] = invocation
-            self.recorder.adopt([message.id])
-            resumed += 1
-            if invocation.status is Status.RUNNING:
-                message.attempt += 1
-                invocation.status = Status.QUEUED
-            if message.attempt > max(GIVEN_BACK_LIMIT, max_attempts(message.function)):
-                text = f"the node ended in each of {message.attempt - 1} attempts"
-                self._finish(invocation, Status.DEAD, Failure("NodeDied", text))
-                continue
-            queue = queue_name(message.function, message.device)
-            await self._broker.declare([QueueSpec(queue)])
-            self._broker.publish_now(queue, message)
+        async for chunk in self._ledger.unfinished():
+            self.recorder.adopt([invocation.id for invocation in chunk])
+            for invocation in chunk:
+                await self._resume(invocation, max_attempts(invocation.message.function))
+            resumed += len(chunk)
         return resumed
+
+    async def _resume(self, invocation: Invocation, max_attempts: int) -> None:
+        message = invocation.message
+        self.live[message.id] = invocation
+        if invocation.status is Status.RUNNING:
+            message.attempt += 1
+            invocation.status = Status.QUEUED
+        if message.attempt > max(GIVEN_BACK_LIMIT, max_attempts):
+            text = f"the node ended in each of {message.attempt - 1} attempts"
+            self._finish(invocation, Status.DEAD, Failure("NodeDied", text))
+            return
+        queue = queue_name(message.function, message.device)
+        await self._broker.declare([QueueSpec(queue)])
+        self._broker.publish_now(queue, message)
 
     def _admit(self, queue: str, message: Message) -> None:
         if self.draining:

@@ -1,0 +1,107 @@
+"""Scale replica processes on this machine: observe, decide, scale.
+
+One loop for each function and device.  It polls, and is woken by a publish to an empty queue and by
+a replica that has become ready, so that 0 → 1 → n happens at once.  What is decided, and why, goes
+to `on_decision`.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from autoscaler.policy import Decision, Memory, Observation, Policy, decide
+from runtime.devices import Machine
+from runtime.ledger import ScalingDecision
+from runtime.model import Depth, Device
+from runtime.pool import Pool
+
+Key = tuple[str, Device]
+
+
+class LocalScaler:
+    """Keeps every pool at the size its policy decides."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        depth: Callable[[str], Depth],
+        on_decision: Callable[[ScalingDecision], None],
+    ) -> None:
+        self.reasons: dict[Key, str] = {}  # of the latest decision
+        self.directions: dict[Key, Counter[str]] = {}  # how often it went up and down
+        self._machine = machine
+        self._depth = depth
+        self._on_decision = on_decision
+        self._loops: dict[Key, asyncio.Task[None]] = {}
+        self._wakes: dict[str, asyncio.Event] = {}  # by queue
+
+    def take(self, pool: Pool) -> None:
+        """Scale a pool from now on; taking it again, after a reload, follows its new policy."""
+        key = (pool.spec.name, pool.device)
+        if key in self._loops:
+            self._loops[key].cancel()
+        self.directions.setdefault(key, Counter(up=0, down=0))
+        wake = self._wakes.setdefault(pool.queue, asyncio.Event())
+        self._loops[key] = asyncio.create_task(self._run(pool, key, wake))
+
+    def leave(self, key: Key) -> None:
+        """Scale a pool no more."""
+        if loop := self._loops.pop(key, None):
+            loop.cancel()
+
+    def wake(self, queue: str) -> None:
+        """Look at a queue now: a message came while it was empty, or a replica became ready."""
+        if wake := self._wakes.get(queue):
+            wake.set()
+
+    async def close(self) -> None:
+        for loop in self._loops.values():
+            loop.cancel()
+        await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        self._loops.clear()
+
+    async def _run(self, pool: Pool, key: Key, wake: asyncio.Event) -> None:
+        scaling = pool.spec.scaling[pool.device]
+        most = self._machine.max_replicas(pool.device, scaling.max_replicas)
+        policy = Policy.of(scaling, most)
+        memory = Memory.start(time.monotonic())
+        woken = False
+        while True:
+            decision, memory = decide(policy, self._observe(pool, woken), memory)
+            self._act(pool, key, decision)
+            wake.clear()
+            try:
+                await asyncio.wait_for(wake.wait(), policy.polling_interval)
+                woken = True
+            except TimeoutError:
+                woken = False
+
+    def _observe(self, pool: Pool, woken: bool) -> Observation:
+        depth = self._depth(pool.queue)
+        return Observation(
+            now=time.monotonic(),
+            ready=depth.ready,
+            unacknowledged=depth.unacknowledged,
+            replicas=pool.wanted,
+            woken=woken,
+        )
+
+    def _act(self, pool: Pool, key: Key, decision: Decision) -> None:
+        self.reasons[key] = decision.reason
+        before = pool.wanted
+        if decision.replicas != before:
+            self.directions[key]["up" if decision.replicas > before else "down"] += 1
+            backlog = self._depth(pool.queue).backlog
+            self._on_decision(
+                ScalingDecision(
+                    at=time.time(),
+                    function=pool.spec.name,
+                    device=pool.device,
+                    before=before,
+                    after=decision.replicas,
+                    reason=decision.reason,
+                    backlog=backlog,
+                )
+            )
+        pool.scale(decision.replicas)

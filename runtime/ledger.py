@@ -1,0 +1,336 @@
+"""The durable record of invocations and their outcomes.
+
+Rows come in batches, one transaction each; the first terminal status written wins, and a row that
+has one never changes again.  A running tally is kept in the same transactions as the rows, from
+what was done rather than from what is there, so that an audit has two witnesses.  Reading has
+connections of its own and never waits for writing.
+"""
+
+import base64
+import binascii
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import URL, func, literal, null, select, union_all
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from runtime import schema, sqlite
+from runtime.audit import Audit, audit
+from runtime.errors import BadRequest, ConfigurationError, Unavailable
+from runtime.model import TERMINAL, Device, Invocation, Status
+from runtime.schema import Attempt as Attempt
+from runtime.schema import ScalingDecision as ScalingDecision
+from runtime.schema import invocations, totals
+
+RETRY_AFTER = 5  # seconds a caller is told to wait when the ledger cannot be read or written
+
+_INSERT = sqlite.insert(invocations, returning="id")
+_UPDATE = sqlite.update(invocations, schema.STATE, where=schema.UNFINISHED.text)
+_INSERT_ATTEMPTS = sqlite.insert(schema.attempts, returning="attempt")
+_ADD = sqlite.add(totals, "name", "count")
+
+_SUMMARY = [  # the columns of a list: without what may be large and is only looked at one by one
+    null().label(column.name) if column.name in ("result", "log") else column
+    for column in invocations.columns
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch, by the state each invocation had when `write` was called."""
+
+    terminal: tuple[Invocation, ...]  # their rows are terminal now, by this write or an earlier one
+    unfinished: tuple[str, ...]  # ids of rows that are stored and not terminal
+    refused: tuple[Invocation, ...]  # not stored: their idempotency key is another row's
+
+
+class Ledger:
+    """A ledger at a database URL; `await Ledger.open(url)`, and close it."""
+
+    def __init__(self, writer: AsyncEngine, readers: AsyncEngine) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    @classmethod
+    async def open(cls, url: str) -> "Ledger":
+        """Open the ledger at `sqlite:///path`, and make it, with its folder, where there is none.
+
+        ConfigurationError, in one line, where that cannot be.
+        """
+        parsed = _parsed(url)
+        try:
+            ledger = cls(sqlite.writer(parsed), sqlite.readers(parsed))
+        except OSError as error:
+            raise _unusable(parsed, error.strerror or str(error)) from error
+        try:
+            await ledger._prepare()
+        except SQLAlchemyError as error:
+            await ledger.close()
+            raise _unusable(parsed, _reason(error)) from error
+        except ConfigurationError:
+            await ledger.close()
+            raise
+        return ledger
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        await self._readers.dispose()
+
+    async def write(
+        self,
+        batch: Sequence[Invocation],
+        attempts: Sequence[Attempt] = (),
+        known: Collection[str] = frozenset(),
+    ) -> Written:
+        """Write a batch in one transaction: insert what is new, update what is not terminal.
+
+        `known` are ids that certainly have a row (their input is not sent again); any other may
+        or may not.  Of two invocations with one id, the later in the batch counts.  The states
+        written are those at the call, whatever changes meanwhile.  An empty batch is written too,
+        to see whether it can be.  Unavailable when it cannot, and then nothing of it is.
+        """
+        latest = {invocation.id: invocation for invocation in batch}
+        states = {id: schema.state(invocation) for id, invocation in latest.items()}
+        fresh = [schema.origin(i) + states[id] for id, i in latest.items() if id not in known]
+        async with self._writing() as connection:
+            inserted = await _bulk(connection, _INSERT, fresh)
+            late = [(id, *state) for id, state in states.items() if id not in inserted]
+            updated = await _bulk(connection, _UPDATE, late)
+            missed = states.keys() - inserted - updated
+            stored = await _existing(connection, missed) if missed else set()
+            ends = {id: state[0] for id, state in states.items() if state[0] in TERMINAL}
+            tally = Counter({"accepted": len(inserted)})
+            tally.update(str(ends[id]) for id in ends.keys() - missed)
+            tally["ignored"] += len(ends.keys() & stored)
+            await _bulk(connection, _ADD, list(tally.items()))
+            await _bulk(connection, _INSERT_ATTEMPTS, [schema.attempt_row(a) for a in attempts])
+        refused = missed - stored
+        return Written(
+            terminal=tuple(latest[id] for id in ends if id not in refused),
+            unfinished=tuple(id for id in latest if id not in ends and id not in missed),
+            refused=tuple(latest[id] for id in latest if id in refused),
+        )
+
+    async def get(self, id: str) -> Invocation | None:
+        """The invocation, with its result and log; None where there is none."""
+        async with self._reading() as connection:
+            row = (await connection.execute(_ALL.where(invocations.c.id == id))).one_or_none()
+        return None if row is None else schema.invocation_of(row)
+
+    async def by_idempotency_key(self, key: str) -> Invocation | None:
+        """The invocation accepted under this key; None where there is none."""
+        query = _ALL.where(invocations.c.idempotency_key == key)
+        async with self._reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else schema.invocation_of(row)
+
+    async def find(
+        self,
+        function: str | None = None,
+        status: Status | None = None,
+        device: Device | None = None,
+        since: float | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[Invocation], str | None]:
+        """Invocations newest first, without results' data and logs, and the next page's cursor.
+
+        `since` is in unix seconds.  The cursor is None after the last page.  Rows added meanwhile
+        neither repeat nor hide others.  BadRequest for a cursor that is none of ours.
+        """
+        c = invocations.c
+        query = select(*_SUMMARY).order_by(c.id.desc()).limit(limit + 1)
+        for column, value in ((c.function, function), (c.status, status), (c.device, device)):
+            if value is not None:
+                query = query.where(column == value)
+        if since is not None:
+            query = query.where(c.created_at >= since)
+        if cursor is not None:
+            query = query.where(c.id < _id_of(cursor))
+        async with self._reading() as connection:
+            rows = (await connection.execute(query)).all()
+        page = [schema.invocation_of(row) for row in rows[:limit]]
+        return page, _cursor_of(page[-1].id) if len(rows) > limit else None
+
+    async def unfinished(self, chunk: int = 500) -> AsyncIterator[list[Invocation]]:
+        """Every invocation that is not terminal, oldest first, in lists of at most `chunk`."""
+        query = _ALL.where(schema.UNFINISHED).order_by(invocations.c.id).limit(chunk)
+        last = ""
+        while True:
+            async with self._reading() as connection:
+                rows = (await connection.execute(query.where(invocations.c.id > last))).all()
+            if not rows:
+                return
+            yield [schema.invocation_of(row) for row in rows]
+            last = rows[-1].id
+
+    async def attempts(self, id: str) -> list[Attempt]:
+        """The attempts of an invocation that did not give its outcome, first to last."""
+        table = schema.attempts
+        query = select(table).where(table.c.invocation == id).order_by(table.c.attempt)
+        async with self._reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [schema.attempt_of(row) for row in rows]
+
+    async def samples(self, function: str, device: Device, limit: int) -> list[dict[str, float]]:
+        """The timings (seconds by phase) of the latest that succeeded, newest first."""
+        c = invocations.c
+        query = (
+            select(c.timings)
+            .where(c.function == function, c.device == device, schema.SUCCEEDED)
+            .where(c.timings.is_not(None))
+            .order_by(c.id.desc())
+            .limit(limit)
+        )
+        async with self._reading() as connection:
+            return [orjson.loads(timings) for timings in await connection.scalars(query)]
+
+    async def record_decision(self, decision: ScalingDecision) -> None:
+        """Keep why the number of replicas changed."""
+        async with self._writing() as connection:
+            await connection.execute(schema.decisions.insert(), asdict(decision))
+
+    async def decisions(self, function: str, limit: int) -> list[ScalingDecision]:
+        """The latest decisions about a function, newest first."""
+        c = schema.decisions.c
+        query = (
+            select(*(column for column in c if column.name != "number"))
+            .where(c.function == function)
+            .order_by(c.number.desc())
+            .limit(limit)
+        )
+        async with self._reading() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [ScalingDecision(**row) for row in rows]
+
+    async def counts(self) -> dict[Status, int]:
+        """How many invocations have each status; cheap, however many are finished."""
+        status = invocations.c.status
+        running = set(Status) - TERMINAL  # named one by one: two short ranges of by_status
+        unfinished = select(status, func.count()).group_by(status).where(status.in_(running))
+        finished = select(totals.c.name, totals.c.count).where(totals.c.name.in_(TERMINAL))
+        async with self._reading() as connection:
+            rows = (await connection.execute(union_all(unfinished, finished))).all()
+        return dict.fromkeys(Status, 0) | {Status(name): count for name, count in rows}
+
+    async def audit(self) -> Audit:
+        """Count the rows and compare them with the tally, both as of one instant."""
+        rows = select(literal("rows"), invocations.c.status, func.count())
+        query = union_all(
+            rows.group_by(invocations.c.status),
+            select(literal("tally"), totals.c.name, totals.c.count),
+        )
+        found: dict[str, Counter[str]] = {"rows": Counter(), "tally": Counter()}
+        async with self._reading() as connection:
+            for witness, name, count in await connection.execute(query):
+                found[witness][name] = count
+        return audit(found["rows"], found["tally"])
+
+    async def _prepare(self) -> None:
+        """Make the tables, or see that they are of a version this code knows."""
+        async with self._writer.begin() as connection:
+            await connection.run_sync(schema.metadata.create_all)
+            version = select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+            found = await connection.scalar(version)
+            if found is None:
+                row = {"name": "schema_version", "value": str(schema.VERSION)}
+                await connection.execute(schema.meta.insert(), row)
+            elif int(found) > schema.VERSION:
+                raise ConfigurationError(
+                    f"the ledger {self._writer.url.database} has schema version {found}, and this"
+                    f" Lumbre knows {schema.VERSION}: install the newer Lumbre that made it"
+                )
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._writer.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            detail = f"the ledger cannot be written ({_reason(error)}): try again"
+            raise Unavailable(detail, RETRY_AFTER) from error
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._readers.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            detail = f"the ledger cannot be read ({_reason(error)}): try again"
+            raise Unavailable(detail, RETRY_AFTER) from error
+
+
+_ALL = select(invocations)
+
+
+async def _bulk(connection: AsyncConnection, sql: str, rows: list[tuple[Any, ...]]) -> set[Any]:
+    """Run one statement over all rows; the set of what it returns."""
+    if not rows:
+        return set()
+    result = await connection.exec_driver_sql(sql, (schema.encode(rows),))
+    return set(result.scalars()) if result.returns_rows else set()
+
+
+async def _existing(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
+    query = select(invocations.c.id).where(invocations.c.id.in_(ids))
+    return set(await connection.scalars(query))
+
+
+def _cursor_of(id: str) -> str:
+    return base64.urlsafe_b64encode(f"1:{id}".encode()).rstrip(b"=").decode()
+
+
+def _id_of(cursor: str) -> str:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        version, _, id = (
+            base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(":")
+        )
+    except (binascii.Error, ValueError) as error:
+        raise _bad_cursor(cursor) from error
+    if version != "1" or not id:
+        raise _bad_cursor(cursor)
+    return id
+
+
+def _bad_cursor(cursor: str) -> BadRequest:
+    return BadRequest(
+        f"cursor {cursor[:80]!r} is none that a list gave: take the one in `next`, or none"
+    )
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "LUMBRE_LEDGER_URL is no database URL: write sqlite:///path/to/ledger.db"
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigurationError(
+            f"the ledger cannot live in {parsed.get_backend_name()!r}: LUMBRE_LEDGER_URL takes"
+            " sqlite:///path/to/ledger.db"
+        )
+    return parsed
+
+
+def _unusable(url: URL, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the ledger {url.database} cannot be used ({reason}): let LUMBRE_LEDGER_URL name a file"
+        " this process may write, made by Lumbre or not yet there"
+    )
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """What the database said, without the statement and its parameters."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return str(error.orig)
+    return "every connection is busy" if isinstance(error, PoolTimeout) else str(error)

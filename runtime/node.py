@@ -1,0 +1,305 @@
+"""Composition: what one process runs, in which order it starts, and how it stops.
+
+`lumbre up` is gateway, recorder, embedded broker, worker and autoscaler on one event loop.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import IO, Any
+
+import uvicorn
+import uvloop
+
+from autoscaler.local import LocalScaler
+from runtime.blobs import Blobs
+from runtime.brokers import QueueSpec
+from runtime.brokers.memory import MemoryBroker
+from runtime.catalog import Catalog
+from runtime.devices import Machine, find_machine
+from runtime.errors import ConfigurationError
+from runtime.function import FunctionSpec
+from runtime.gateway import Gateway
+from runtime.invocations import GIVEN_BACK_LIMIT, Invocations
+from runtime.ledger import Ledger, ScalingDecision
+from runtime.model import queue_name
+from runtime.pool import Pool
+from runtime.settings import Settings
+from runtime.telemetry import Gauges, Metrics, set_up_logging
+from runtime.worker import Worker
+
+LATENCY_SAMPLES = 500  # invocations of earlier days that percentiles start with
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """Everything `lumbre up` runs."""
+
+    def __init__(self, settings: Settings, machine: Machine, ledger: Ledger) -> None:
+        self.settings = settings
+        self.machine = machine
+        self.ledger = ledger
+        self.blobs = Blobs(settings.blobs)
+        self.broker = MemoryBroker()
+        self.metrics = Metrics(self._gauges)
+        self.catalog = Catalog(settings.folders, settings.state.resolve() / "catalog.json")
+        self.invocations = Invocations(self.broker, ledger, self.metrics, settings.queue_limit)
+        self.worker = Worker(
+            self.broker,
+            self.invocations,
+            self.catalog.zygote,
+            machine,
+            blobs=settings.blobs,
+            max_result=settings.max_result,
+        )
+        self.scaler = LocalScaler(machine, self.broker.depth_now, self._decided)
+        self.gateway = Gateway(
+            settings,
+            machine,
+            self.catalog,
+            self.invocations,
+            ledger,
+            self.blobs,
+            self.broker,
+            self.worker,
+            self.metrics,
+        )
+        self.broker.on_activation = self.scaler.wake
+        self.worker.on_change = self._pool_changed
+        self.invocations.stop_running = self.worker.cancel
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Describe the functions, queue what was left unfinished, and begin to scale."""
+        await self.invocations.recorder.start()
+        await self.catalog.refresh()
+        await self._serve(self.catalog.functions.values())
+        resumed = await self.invocations.resume(self._max_attempts)
+        if resumed:
+            log.info("queued %d unfinished invocations again", resumed)
+        self.gateway.described.set()
+        await self.catalog.warm()
+
+    async def _serve(self, specs: Iterable[FunctionSpec]) -> None:
+        for spec in specs:
+            queues = [QueueSpec(queue_name(spec.name, d), GIVEN_BACK_LIMIT) for d in spec.devices]
+            await self.broker.declare(queues)
+            await self.worker.take(spec)
+            for device in spec.devices:
+                if pool := self.worker.pools.get((spec.name, device)):
+                    await self._remember_latency(pool)
+                    self.scaler.take(pool)
+
+    async def reload(self) -> None:
+        """Take changed function files: new replicas run the new version, old ones finish."""
+        before = dict(self.catalog.functions)
+        await self.catalog.refresh()
+        after = self.catalog.functions
+        await self._serve(s for name, s in after.items() if before.get(name) != s)
+        for name in before.keys() - after.keys():
+            for key in [key for key in self.worker.pools if key[0] == name]:
+                self.scaler.leave(key)
+            self._spawn(self.worker.leave(name, self.settings.grace))
+        for broken in self.catalog.broken.values():
+            error = broken.error
+            log.error("file=%s is broken: %s: %s", broken.file, error.type, error.message)
+        changed = sorted(name for name, s in after.items() if before.get(name) != s)
+        log.info("reloaded; changed: %s", ", ".join(changed) or "nothing")
+
+    async def watch(self) -> None:
+        """Reload whenever a Python file of the function folders changes."""
+        from watchfiles import PythonFilter, awatch
+
+        folders = [folder for folder in self.settings.folders if folder.is_dir()]
+        async for _ in awatch(*folders, watch_filter=PythonFilter()):
+            await self.reload()
+
+    async def drain(self) -> None:
+        """Finish what runs; what waits stays in the ledger for the next start."""
+        self.invocations.release_waiters()
+        await self.scaler.close()
+        await self.worker.drain(self.settings.grace)
+
+    async def close(self) -> None:
+        """Write what is left and end every process."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.invocations.recorder.close()
+        await self.broker.close()
+        self.catalog.close()
+        await self.ledger.close()
+
+    def _max_attempts(self, function: str) -> int:
+        spec = self.catalog.functions.get(function)
+        return spec.max_attempts if spec else 1
+
+    async def _remember_latency(self, pool: Pool) -> None:
+        key = (pool.spec.name, pool.device)
+        samples = await self.ledger.samples(*key, LATENCY_SAMPLES)
+        runs = [s["run"] for s in samples if "run" in s]
+        totals = [s["queue"] + s["start"] + s["run"] for s in samples if "run" in s]
+        self.metrics.remember(key, reversed(totals), reversed(runs))
+
+    def _pool_changed(self, pool: Pool) -> None:
+        if pool.counts().ready:
+            self.scaler.wake(pool.queue)
+
+    def _decided(self, decision: ScalingDecision) -> None:
+        log.info(
+            "function=%s device=%s replicas %d → %d: %s",
+            decision.function,
+            decision.device,
+            decision.before,
+            decision.after,
+            decision.reason,
+        )
+        self._spawn(self.ledger.record_decision(decision))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _gauges(self) -> Iterator[Gauges]:
+        for (function, device), pool in self.worker.pools.items():
+            depth = self.broker.depth_now(pool.queue)
+            directions = dict(self.scaler.directions.get((function, device), {}))
+            yield Gauges(function, device, depth, pool.counts(), pool.cold_starts, directions)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handling: the node decides what stops when."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run_node(settings: Settings) -> None:
+    """Run until a signal ends it; ConfigurationError where it cannot start."""
+    began = time.perf_counter()
+    set_up_logging(settings.log_format, settings.log_level)
+    if settings.broker_url != "memory://":
+        raise ConfigurationError(
+            f"LUMBRE_BROKER_URL={settings.broker_url!r}: this version has memory:// only"
+        )
+    if settings.host not in LOOPBACK and not settings.insecure:
+        raise ConfigurationError(
+            f"LUMBRE_HOST={settings.host}: whoever reaches this address could run functions;"
+            " listen on 127.0.0.1, or say --insecure"
+        )
+    with _state_folder(settings), _listen(settings) as listening:
+        uvloop.run(_run(settings, listening, began))
+
+
+async def _run(settings: Settings, listening: socket.socket, began: float) -> None:
+    ledger = await Ledger.open(settings.ledger)
+    node = Node(settings, find_machine(settings), ledger)
+    config = uvicorn.Config(
+        node.gateway,
+        loop="none",
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    server = Server(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stopping)
+    serving = asyncio.create_task(server.serve([listening]))
+    starting = asyncio.create_task(node.start())
+    starting.add_done_callback(lambda task: _announce(task, node, listening, began, stopping))
+    watching = asyncio.create_task(node.watch()) if settings.reload else None
+    await stopping.wait()
+    if watching:
+        watching.cancel()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    _say("draining: what runs may finish; press Ctrl-C again to stop now")
+    await node.drain()
+    server.should_exit = True
+    await serving
+    await node.close()
+    if starting.done() and not starting.cancelled() and (error := starting.exception()):
+        raise error
+
+
+def _stop(stopping: asyncio.Event) -> None:
+    """The first signal drains; the second ends at once (the kernel then ends every replica)."""
+    if stopping.is_set():
+        os._exit(130)
+    stopping.set()
+
+
+def _announce(
+    task: asyncio.Task[None],
+    node: Node,
+    listening: socket.socket,
+    began: float,
+    stopping: asyncio.Event,
+) -> None:
+    if task.cancelled():
+        return
+    if task.exception():
+        stopping.set()
+        return
+    for broken in node.catalog.broken.values():
+        _say(f"broken: {broken.file}: {broken.error.type}: {broken.error.message}")
+    names = ", ".join(sorted(node.catalog.functions)) or "none yet; `lumbre new NAME` makes one"
+    host, port = listening.getsockname()[:2]
+    seconds = time.perf_counter() - began
+    _say(f"lumbre is up on http://{host}:{port} ({seconds:.1f} s); functions: {names}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _state_folder(settings: Settings) -> Iterator[IO[str]]:
+    """Make the state folder and hold its lock: two nodes on one ledger would run things twice."""
+    folder = settings.state.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "w")  # noqa: SIM115 (held until the process ends)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the state folder {folder} cannot be written ({error.strerror}): set LUMBRE_STATE"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigurationError(
+                f"another lumbre uses the state folder {folder}: stop it, or set LUMBRE_STATE"
+            ) from None
+        yield lock
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise ConfigurationError(
+            f"port {settings.port} on {settings.host} cannot be taken ({error.strerror}):"
+            " stop what uses it, or choose another with --port"
+        ) from None
+    return listening

@@ -1,0 +1,153 @@
+"""OpenAPI 3.1 made from the functions."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from runtime.function import FunctionSpec
+from runtime.model import JSON
+
+PROBLEMS = {
+    "400": "the body cannot be read",
+    "413": "the input is too large",
+    "415": "the function takes no such body",
+    "422": "a parameter fails its schema",
+    "429": "the queue is full; see Retry-After",
+    "500": "the function raised",
+    "502": "the replica died on every attempt",
+    "503": "nothing can run this here and now; see Retry-After",
+    "504": "timed out",
+}
+
+
+def openapi(functions: Iterable[FunctionSpec]) -> dict[str, Any]:
+    """The document for `GET /openapi.json`: one path per function, and the invocations'."""
+    schemas: dict[str, Any] = {
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457 problem details",
+            "properties": {
+                "type": {"type": "string"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+                "invocation_id": {"type": "string"},
+                "errors": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "pointer": {"type": "string"},
+                            "detail": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        }
+    }
+    paths = {f"/invoke/{spec.name}": _path(spec, schemas) for spec in functions}
+    paths |= _invocation_paths()
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Lumbre", "version": "0.1.0"},
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _path(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
+    given = _lift(spec.name, "input", spec.input_schema, schemas)
+    returned = _lift(spec.name, "output", spec.output_schema, schemas)
+    content: dict[str, Any] = {JSON: {"schema": given}}
+    if spec.binary:
+        content["multipart/form-data"] = {"schema": given}
+        content |= {media_type: {} for media_type in dict.fromkeys(spec.binary.values())}
+    summary, _, description = spec.description.partition("\n")
+    answers: dict[str, Any] = {
+        "200": {"description": "the function's result", "content": _content(returned)},
+        "202": {"description": "accepted and durable; Location says where its outcome will be"},
+    }
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status, what in PROBLEMS.items():
+        answers[status] = {"description": what, "content": problem}
+    return {
+        "post": {
+            "operationId": f"invoke_{spec.name}",
+            "summary": summary,
+            "description": description.strip(),
+            "parameters": [
+                {
+                    "name": "device",
+                    "in": "query",
+                    "schema": {"enum": ["auto", *spec.devices], "default": "auto"},
+                },
+                _header("Prefer", "respond-async, or wait=SECONDS"),
+                _header("Idempotency-Key", "the same key and input give the same invocation"),
+            ],
+            "requestBody": {"content": content},
+            "responses": answers,
+        }
+    }
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    """Media types of a result: JSON, and those of the bytes that it may be instead."""
+    choices = schema.get("anyOf", [schema])
+    content: dict[str, Any] = {}
+    for choice in choices:
+        media_type = choice.get("contentMediaType", JSON)
+        content[media_type] = {} if media_type != JSON else {"schema": choice}
+    return content
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": {"type": "string"},
+    }
+
+
+def _lift(function: str, side: str, schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Move a schema's `$defs` to the components, under names of the function's own."""
+    prefix = f"{function}.{side}."
+    for name, definition in schema.get("$defs", {}).items():
+        schemas[prefix + name] = _point(definition, prefix)
+    return _point({key: value for key, value in schema.items() if key != "$defs"}, prefix)
+
+
+def _point(node: Any, prefix: str) -> Any:
+    if isinstance(node, list):
+        return [_point(item, prefix) for item in node]
+    if not isinstance(node, dict):
+        return node
+    pointed = {key: _point(value, prefix) for key, value in node.items() if key != "$defs"}
+    reference = pointed.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        name = reference.removeprefix("#/$defs/")
+        pointed["$ref"] = f"#/components/schemas/{prefix}{name}"
+    return pointed
+
+
+def _invocation_paths() -> dict[str, Any]:
+    id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+    def call(summary: str) -> dict[str, Any]:
+        return {"summary": summary, "responses": {"200": {"description": summary}}}
+
+    one = "/invocations/{id}"
+    return {
+        "/invocations": {"get": call("invocations, newest first")},
+        one: {
+            "parameters": [id],
+            "get": call("an invocation"),
+            "put": call("create an invocation under the caller's own id"),
+            "delete": call("cancel an invocation"),
+        },
+        f"{one}/result": {"parameters": [id], "get": call("its raw result")},
+        f"{one}/events": {"parameters": [id], "get": call("its events, as server-sent events")},
+        f"{one}/logs": {"parameters": [id], "get": call("its captured output")},
+        f"{one}/replay": {"parameters": [id], "post": call("run it again with the same input")},
+        "/functions": {"get": call("functions")},
+    }
