@@ -1,0 +1,1 @@
+"""Decide how many replicas each queue deserves, and make it so here or on a cluster."""
