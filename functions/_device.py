@@ -73,8 +73,8 @@ def precision(*, tf32: bool = False) -> Iterator[None]:
 def pinned(context: Context, elements: int, dtype: torch.dtype) -> bool:
     """Whether a tensor that will be copied to or from the device pays to lie in pinned memory.
 
-    A GPU copies page-locked memory directly and without blocking.  Locking costs about as much as
-    it saves once, and is free from then on, since torch keeps and reuses what it locked.
+    A GPU copies page-locked memory directly and without blocking.  Locking takes time itself, but
+    torch keeps and reuses what it locked, so a warm replica pays for it once.
     """
     return kind(context) == "gpu" and elements * dtype.itemsize <= PINNED_LIMIT
 

@@ -1,8 +1,8 @@
 """Vector addition: how fast a device reads and writes its memory, and what the copies cost.
 
 Adding is one operation for three numbers moved, so no device is limited by its arithmetic here.
-A GPU adds far faster than a CPU, and still loses once the copies to and fro are counted: compare
-`seconds` with the phases `transfer_in` and `transfer_out` in the invocation's timings.
+What a GPU gains by its faster memory, the copies to it and back may cost again: compare `seconds`
+with the phases `transfer_in` and `transfer_out` in the invocation's timings.
 """
 
 from typing import Annotated, Literal
