@@ -26,6 +26,9 @@ class Kind(IntEnum):
     ERROR = 6  # replica → worker: the function raised, or its result cannot be sent
 
 
+KINDS = {int(kind): kind for kind in Kind}
+
+
 def encode(kind: Kind, header: dict[str, Any], *body: bytes) -> bytes:
     head = orjson.dumps(header)
     length = len(head) + sum(map(len, body))
@@ -50,9 +53,9 @@ class Decoder:
                 if stop > end:
                     break
                 middle = start + SIZE + head
-                header = orjson.loads(bytes(buffer[start + SIZE : middle]))
+                header = orjson.loads(buffer[start + SIZE : middle])
                 body = bytes(buffer[middle:stop])
                 start = stop
-                yield Kind(kind), header, body
+                yield KINDS[kind], header, body
         finally:
             del buffer[:start]

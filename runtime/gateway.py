@@ -235,8 +235,9 @@ class Gateway:
             "Invocation-Id": message.id,
             "Invocation-Device": message.device,
             "Invocation-Attempt": str(message.attempt),
-            "traceparent": invocation.traceparent,
         }
+        if message.traceparent:
+            headers["traceparent"] = message.traceparent
         if invocation.timings:
             headers["Server-Timing"] = _server_timing(invocation.timings)
         if applied:
@@ -250,7 +251,7 @@ class Gateway:
     async def _part(self, part: Part, headers: Mapping[str, str]) -> Response:
         """A result or blob as the raw body of an answer, from memory or from the store."""
         if part.data is not None:
-            return Response(part.data, media_type=part.media_type, headers=headers)
+            return Answer(part.data, part.media_type, headers)
         key = part.key or ""
         if self.blobs.local:
             path = self.blobs.path(key)
@@ -557,6 +558,23 @@ class Gateway:
                 "metrics": "/metrics",
             }
         )
+
+
+class Answer(Response):
+    """A 200 with a body in memory, without what Response does for cookies and charsets."""
+
+    def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str]) -> None:
+        self.status_code = 200
+        self.body = body
+        self.background = None
+        self.raw_headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+        self.raw_headers.append((b"content-type", media_type.encode("latin-1")))
+        self.raw_headers.append((b"content-length", b"%d" % len(body)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(head)
+        await send({"type": "http.response.body", "body": self.body})
 
 
 # ── small readers and writers ─────────────────────────────────────────────────────────────────

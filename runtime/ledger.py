@@ -6,8 +6,8 @@ what was done rather than from what is there, so that an audit has two witnesses
 connections of its own and never waits for writing.
 """
 
+import asyncio
 import base64
-import binascii
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -66,9 +66,12 @@ class Ledger:
         """
         parsed = _parsed(url)
         try:
-            ledger = cls(sqlite.writer(parsed), sqlite.readers(parsed))
+            await asyncio.to_thread(sqlite.create, parsed)
         except OSError as error:
             raise _unusable(parsed, error.strerror or str(error)) from error
+        except sqlite.Error as error:
+            raise _unusable(parsed, str(error)) from error
+        ledger = cls(sqlite.writer(parsed), sqlite.readers(parsed))
         try:
             await ledger._prepare()
         except SQLAlchemyError as error:
@@ -108,7 +111,7 @@ class Ledger:
             stored = await _existing(connection, missed) if missed else set()
             ends = {id: state[0] for id, state in states.items() if state[0] in TERMINAL}
             tally = Counter({"accepted": len(inserted)})
-            tally.update(str(ends[id]) for id in ends.keys() - missed)
+            tally.update(ends[id] for id in ends.keys() - missed)
             tally["ignored"] += len(ends.keys() & stored)
             await _bulk(connection, _ADD, list(tally.items()))
             await _bulk(connection, _INSERT_ATTEMPTS, [schema.attempt_row(a) for a in attempts])
@@ -161,12 +164,20 @@ class Ledger:
         return page, _cursor_of(page[-1].id) if len(rows) > limit else None
 
     async def unfinished(self, chunk: int = 500) -> AsyncIterator[list[Invocation]]:
-        """Every invocation that is not terminal, oldest first, in lists of at most `chunk`."""
-        query = _ALL.where(schema.UNFINISHED).order_by(invocations.c.id).limit(chunk)
+        """Every invocation that is not terminal, oldest first, in lists of at most `chunk`.
+
+        Ends at the newest there was at the call: those accepted meanwhile are not among them.
+        """
+        c = invocations.c
+        async with self._reading() as connection:
+            newest = await connection.scalar(select(func.max(c.id)).where(schema.UNFINISHED)) or ""
+        if newest is None:
+            return
+        query = _ALL.where(schema.UNFINISHED, c.id <= newest).order_by(c.id).limit(chunk)
         last = ""
-        while True:
+        while last < newest:
             async with self._reading() as connection:
-                rows = (await connection.execute(query.where(invocations.c.id > last))).all()
+                rows = (await connection.execute(query.where(c.id > last))).all()
             if not rows:
                 return
             yield [schema.invocation_of(row) for row in rows]
@@ -289,22 +300,17 @@ def _cursor_of(id: str) -> str:
 
 
 def _id_of(cursor: str) -> str:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        version, _, id = (
-            base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(":")
-        )
-    except (binascii.Error, ValueError) as error:
-        raise _bad_cursor(cursor) from error
-    if version != "1" or not id:
-        raise _bad_cursor(cursor)
-    return id
-
-
-def _bad_cursor(cursor: str) -> BadRequest:
-    return BadRequest(
+    wrong = BadRequest(
         f"cursor {cursor[:80]!r} is none that a list gave: take the one in `next`, or none"
     )
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        version, _, id = base64.urlsafe_b64decode(padded).decode().partition(":")
+    except ValueError as error:  # no base64, or no text in it
+        raise wrong from error
+    if version != "1" or not id or _cursor_of(id) != cursor:
+        raise wrong
+    return id
 
 
 def _parsed(url: str) -> URL:

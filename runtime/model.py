@@ -163,6 +163,7 @@ def queue_name(function: str, device: Device) -> str:
 
 _last_ms = 0
 _sequence = 0
+_random = b""
 
 
 def new_id() -> str:
@@ -171,7 +172,7 @@ def new_id() -> str:
     The 12 bits `rand_a` are a counter within the millisecond (method 1 of §6.2), so that ids sort
     in the order they were made and the ledger's index grows at one end.
     """
-    global _last_ms, _sequence
+    global _last_ms, _sequence, _random
     now = time.time_ns() // 1_000_000
     if now > _last_ms:
         _last_ms, _sequence = now, 0
@@ -179,7 +180,10 @@ def new_id() -> str:
         _sequence += 1
         if _sequence > 0xFFF:
             _last_ms, _sequence = _last_ms + 1, 0
-    variant = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    if len(_random) < 8:
+        _random = os.urandom(4096)  # one system call for 512 ids
+    variant = int.from_bytes(_random[-8:], "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    _random = _random[:-8]
     return f"{_last_ms:012x}7{_sequence:03x}{variant:016x}"
 
 

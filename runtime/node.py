@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
+from runtime.http import Protocol
 from runtime.invocations import GIVEN_BACK_LIMIT, Invocations
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.model import queue_name
@@ -208,14 +210,20 @@ async def _run(settings: Settings, listening: socket.socket, began: float) -> No
     config = uvicorn.Config(
         node.gateway,
         loop="none",
-        http="httptools",
+        http=Protocol,
+        ws="none",
         lifespan="off",
+        proxy_headers=False,
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=5,
         server_header=False,
     )
     server = Server(config)
+    # What is alive now stays: the collector need not look at it on the path of every request.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

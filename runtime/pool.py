@@ -346,8 +346,7 @@ class Pool:
 
     def _settle(self, process: ReplicaProcess, lease: Lease, outcome: Outcome) -> None:
         if not lease.reported:
-            if lease.capture.written:
-                outcome.log = lease.capture.text()
+            outcome.log = lease.written()
             lease.reported = True
             self._reporter.finished(lease.delivery.message, process, outcome)
         lease.delivery.ack()
@@ -475,14 +474,15 @@ class Pool:
                 lease.delivery.requeue(counted=not self._closing)
             else:
                 lease.reported = True
-                log = lease.capture.text() if lease.capture.written else None
                 run = time.time() - (job.started_at or lease.sent_at)
-                outcome = Outcome(Status.DEAD, None, error, (), run, None, log)
+                outcome = Outcome(Status.DEAD, None, error, (), run, None, lease.written())
                 self._reporter.finished(message, process, outcome)
                 lease.delivery.reject(error.message)
 
     def _cause_of_death(self, process: ReplicaProcess, lease: Lease, status: int | None) -> Failure:
-        details: dict[str, Any] = {"last_output": lease.capture.last(LAST_OUTPUT)}
+        details: dict[str, Any] = {
+            "last_output": lease.capture.last(LAST_OUTPUT) if lease.capture else ""
+        }
         if process.killed_for == "memory":
             limit = self._memory_limit
             text = f"the replica held more than {limit:,} bytes of memory and was killed"
@@ -540,8 +540,7 @@ class Pool:
             error = Failure("FunctionTimeout", text)
             run = now - (job.started_at or now)
             if not lease.reported:
-                log = lease.capture.text() if lease.capture.written else None
-                outcome = Outcome(Status.TIMED_OUT, None, error, (), run, None, log)
+                outcome = Outcome(Status.TIMED_OUT, None, error, (), run, None, lease.written())
                 lease.reported = True
                 self._reporter.finished(lease.delivery.message, process, outcome)
         process.kill("timeout")

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -35,8 +35,12 @@ class Lease:
 
     delivery: Delivery
     sent_at: float  # unix seconds
-    capture: Capture = field(default_factory=Capture)
+    capture: Capture | None = None  # made by the first output
     reported: bool = False  # its outcome is told already; what the replica still says is ignored
+
+    def written(self) -> str | None:
+        """What it wrote to standard output and error, None if nothing."""
+        return self.capture.text() if self.capture else None
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +84,7 @@ class ReplicaProcess(asyncio.Protocol):
         self.start_output = Capture()
         self.killed_for: str | None = None
         self._decoder = Decoder()
+        self._outgoing: list[bytes] = []
         self._transport: asyncio.WriteTransport | None = None
         self._output = -1
         self._zygote: Zygote | None = None
@@ -112,10 +117,16 @@ class ReplicaProcess(asyncio.Protocol):
     def send(self, job: Job, header: dict[str, Any], *body: bytes) -> None:
         """Give it a job; it runs at once if there is none before it."""
         self.jobs.append(job)
-        if self._transport is not None:
-            self._transport.write(encode(Kind.INVOKE, header, *body))
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)  # all jobs of one turn of the loop leave at once
+        self._outgoing.append(encode(Kind.INVOKE, header, *body))
         if len(self.jobs) == 1:
             self._start(job)
+
+    def _flush(self) -> None:
+        frames, self._outgoing = self._outgoing, []
+        if self._transport is not None:
+            self._transport.write(b"".join(frames))
 
     def cancel(self) -> None:
         """Ask the running invocation to stop: `context.cancelled` turns True."""
@@ -134,6 +145,7 @@ class ReplicaProcess(asyncio.Protocol):
         """Tell it that there is no more work: it exits by itself."""
         self.state = State.DRAINING
         if self._transport:
+            self._flush()
             self._transport.close()
 
     def memory(self) -> int:
@@ -183,10 +195,13 @@ class ReplicaProcess(asyncio.Protocol):
                 self._close_output()
                 return False
             leases = list(self.jobs[0].leases.values()) if self.jobs else []
-            for capture in [lease.capture for lease in leases] or [self.start_output]:
-                capture.add(data)
+            for lease in leases:
+                lease.capture = lease.capture or Capture()
+                lease.capture.add(data)
             if leases:
                 self.owner.on_output(self, leases, data)
+            else:
+                self.start_output.add(data)
             return True
         return False
 
