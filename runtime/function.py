@@ -309,7 +309,9 @@ class Arguments:
         if parameter.default is parameter.empty:
             return name, hint, dataclasses.field()
         default = parameter.default
-        return name, hint, dataclasses.field(default_factory=lambda: copy.copy(default))
+        if type(default).__hash__ is None:  # a list, say: a fresh copy for each invocation
+            return name, hint, dataclasses.field(default_factory=lambda: copy.copy(default))
+        return name, hint, dataclasses.field(default=default)
 
     def _batched(self, fields: list[tuple[str, Any, Any]]) -> TypeAdapter[Any]:
         if len(fields) != 1 or get_origin(fields[0][1]) is not list:
