@@ -1,0 +1,48 @@
+# What people do here.  `make run` and `make test` need nothing but Python 3.11 and make.
+
+VENV   ?= .venv
+PYTHON ?= python3
+# torch: a CPU build where one is offered; for a CUDA build: make install TORCH='torch==2.13.0 --index-url URL-OF-YOUR-CUDA-BUILD'
+TORCH  ?= torch==2.13.0
+
+BIN := $(VENV)/bin
+FUNCTIONS ?= functions
+
+.PHONY: help run test install bench check format clean
+
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: install ## start Lumbre on http://127.0.0.1:8080 with the functions of this folder
+	@exec $(BIN)/lumbre up --functions $(FUNCTIONS)
+
+test: $(VENV)/tested ## run the tests
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/tested ## measure the embedded budgets, side by side; writes docs/benchmarks.md
+	$(BIN)/python -m loadtest.embedded
+
+check: $(VENV)/tested ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/tested ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(VENV)/installed ## make .venv and install Lumbre and what its functions need
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"lumbre needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: say make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[functions]'
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[functions,dev]'
+	@touch $@
+
+clean: ## remove the environment and what tools have left
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
