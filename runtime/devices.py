@@ -6,6 +6,7 @@ GPUs are found without CUDA, which must not be initialized in a process that for
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.model import Device
@@ -90,10 +91,20 @@ class GpuSlots:
     def __init__(self, machine: Machine) -> None:
         indexes = [gpu.index for gpu in machine.gpus] or ["simulated"]
         self._free = [indexes[i % len(indexes)] for i in range(machine.gpu_slots)]
+        self._waiting: list[Callable[[], None]] = []
 
     def take(self) -> str | None:
         """A GPU index, spread over the GPUs; None when all slots are taken."""
         return self._free.pop(0) if self._free else None
 
     def give_back(self, index: str) -> None:
+        """Free a slot, and call whoever has waited for one, first come, first served."""
         self._free.append(index)
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback()
+
+    def wait(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once when a slot is free."""
+        if callback not in self._waiting:
+            self._waiting.append(callback)

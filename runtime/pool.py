@@ -79,7 +79,9 @@ class Pool:
         self.trouble: str | None = None  # why replicas do not start, in words
         self.failed_starts = 0  # in a row
         self.cold_starts = 0
+        self.starved = False  # it wants a GPU slot, and all are taken
         self.on_change: Callable[[Pool], None] = lambda _: None
+        self.on_starved: Callable[[Pool], None] = lambda _: None
         self._broker = broker
         self._reporter = reporter
         self._zygote = zygote
@@ -125,6 +127,10 @@ class Pool:
                 self._let_go(process)
             self._set_capacity()
         self._fill()
+
+    def yield_slot(self) -> None:
+        """Let one replica go, an idle one if there is one, so that another pool can have its GPU."""
+        self.scale(max(0, self.counts().running - 1))
 
     def replace(self, spec: FunctionSpec) -> None:
         """Go on with another version of the function; what runs is finished by the old one."""
@@ -391,22 +397,28 @@ class Pool:
         if self.failed_starts:
             missing = 1  # one at a time until one lives
         for _ in range(missing):
-            self._start()
+            if not self._start():
+                break
         self.on_change(self)
 
     def _fill_later(self) -> None:
         self._retry_start = None
         self._fill()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start one replica; False where it has to wait for a GPU slot."""
         gpu = self._slots.take() if self.device == "gpu" else None
-        if self.device == "gpu" and gpu is None:
-            return
+        self.starved = self.device == "gpu" and gpu is None
+        if self.starved:
+            self._slots.wait(self._fill)
+            self.on_starved(self)
+            return False
         process = ReplicaProcess(f"{self.spec.name}-{self.device}-{next(self._numbers)}", self, gpu)
         self.replicas.append(process)
         task = asyncio.create_task(self._spawn(process))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
+        return True
 
     async def _spawn(self, process: ReplicaProcess) -> None:
         try:

@@ -172,6 +172,9 @@ def waiting_view(
     counts = pool.counts()
     if pool.trouble and not counts.ready + counts.busy:
         return {"cause": "crash_looping", "detail": pool.trouble}
+    if pool.starved and not counts.running:
+        text = f"all {machine.gpu_slots} GPU slots are in use by other functions"
+        return {"cause": "at_max", "detail": text}
     if not counts.ready + counts.busy:
         text = f"{counts.starting} starting" if counts.starting else "a replica is about to start"
         return {"cause": "starting", "detail": text}

@@ -55,6 +55,7 @@ class Worker:
                 memory_limit=self._machine.memory * 8 // 10,
             )
             pool.on_change = self.on_change
+            pool.on_starved = self._make_room
             self.pools[spec.name, device] = pool
             await pool.open()
 
@@ -70,6 +71,21 @@ class Worker:
     async def drain(self, grace: float) -> None:
         """Finish what runs, within `grace` seconds, and end every replica."""
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+
+    def _make_room(self, starved: Pool) -> None:
+        """Have another pool give up a GPU slot for one that has none.
+
+        An idle replica only waits out its cooldown; a pool with several busy ones can spare one.
+        """
+        if starved.counts().running:
+            return
+        others = [p for p in self.pools.values() if p.device == "gpu" and p is not starved]
+        if any(p.counts().draining for p in others):
+            return  # a slot is about to be free
+        idle = [p for p in others if p.counts().ready]
+        several = [p for p in others if p.counts().running > 1]
+        for pool in (idle or several)[:1]:
+            pool.yield_slot()
 
     def _threads(self, spec: FunctionSpec, device: Device) -> int:
         """Threads of one replica: asked for, or a fair share of the cores."""

@@ -1,0 +1,106 @@
+"""A file imports only lower floors, and heavy libraries stay where they belong.
+
+The floors are those of docs/architecture.md, lowest first.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("runtime", "autoscaler", "loadtest")
+
+FLOORS: list[set[str]] = [
+    {"runtime.errors", "runtime.model", "runtime.settings", "runtime.capture", "runtime.frames"},
+    {"runtime.blobs", "runtime.brokers", "runtime.http", "runtime.devices", "runtime.failure"},
+    {"runtime.context", "runtime.brokers.memory", "runtime.schema"},
+    {"runtime.function", "runtime.sqlite", "runtime.audit"},
+    {
+        "runtime.result",
+        "runtime.sourcefile",
+        "runtime.zygote",
+        "runtime.telemetry",
+        "runtime.ledger",
+        "runtime.openapi",
+        "autoscaler.policy",
+    },
+    {"runtime.replica", "runtime.catalog", "runtime.recorder", "runtime.problem"},
+    {"runtime.forkserver", "runtime.process", "runtime.intake"},
+    {"runtime.pool", "runtime.invocations"},
+    {"runtime.worker", "runtime.views", "autoscaler.local"},
+    {"runtime.gateway"},
+    {"runtime.node"},
+    {"runtime.client", "runtime.scaffold", "runtime.terminal", "runtime.following"},
+    {"runtime.cli"},
+    {"runtime.__main__", "loadtest.closed", "loadtest.embedded"},
+]
+ANYWHERE = {"runtime", "autoscaler", "loadtest"}  # a package's own public names
+
+ONLY = {
+    "torch": {"runtime.context", "runtime.replica", "runtime.forkserver"},
+    "uvicorn": {"runtime.http", "runtime.node"},
+    "sqlalchemy": {"runtime.schema", "runtime.sqlite", "runtime.ledger", "runtime.audit"},
+    "typer": {"runtime.cli"},
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            if package == "loadtest" and "functions" in file.parts:
+                continue
+            name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = file
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    """Every module a file imports, anywhere in it, but for type checking."""
+    tree = ast.parse(file.read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = modules()
+FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_file_imports_only_lower_floors(name: str) -> None:
+    if name in ANYWHERE:
+        return
+    assert name in FLOOR_OF, f"{name} has no floor: add it to FLOORS and docs/architecture.md"
+    for other in imports(MODULES[name]) & FLOOR_OF.keys():
+        assert FLOOR_OF[other] < FLOOR_OF[name], f"{name} imports {other}, which is not below it"
+
+
+@pytest.mark.parametrize("library", sorted(ONLY))
+def test_a_heavy_library_is_imported_only_where_it_belongs(library: str) -> None:
+    users = {
+        name
+        for name, file in MODULES.items()
+        if any(module.partition(".")[0] == library for module in imports(file))
+        and name.startswith(("runtime", "autoscaler"))
+    }
+    assert users <= ONLY[library]
+
+
+def test_every_floor_names_files_that_are_there() -> None:
+    assert FLOOR_OF.keys() <= MODULES.keys()
