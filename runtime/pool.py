@@ -129,7 +129,7 @@ class Pool:
         self._fill()
 
     def yield_slot(self) -> None:
-        """Let one replica go, an idle one if there is one, so that another pool can have its GPU."""
+        """Let one replica go, an idle one if there is one: another pool needs its GPU."""
         self.scale(max(0, self.counts().running - 1))
 
     def replace(self, spec: FunctionSpec) -> None:
