@@ -6,11 +6,13 @@ and a request object would cost a third of the whole.  Everything else is plain 
 
 import asyncio
 import difflib
+import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
 
 import orjson
 from starlette.applications import Starlette
@@ -44,6 +46,7 @@ from runtime.model import (
     Part,
     Payload,
     Status,
+    derived_traceparent,
     new_id,
     queue_name,
 )
@@ -62,11 +65,18 @@ from runtime.worker import Worker
 
 INVOKE = "/invoke/"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+OWN_ID = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")  # what new_id makes
+NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")  # characters no HTTP token has (RFC 9110)
+MEDIA_TYPE = re.compile(r"[\x21-\x7e]+/[\x21-\x7e]+( *;[\x20-\x7e]*)?")
+DIGITS = re.compile(r"[0-9]{1,10}")
+OCTETS = "application/octet-stream"
 KEEP_ALIVE = 15.0  # seconds between comments on a silent event stream
 MAX_LIMIT = 1000  # items of one page
 CATALOG_WAIT = 60.0  # seconds a request waits for functions to be described at the first start
 
 Headers = dict[bytes, bytes]
+
+log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -96,11 +106,12 @@ class Gateway:
         self.described = asyncio.Event()  # the catalog is loaded and its queues are declared
         self._intake = Intake(blobs, settings.max_body)
         self._validators: dict[str, Validator] = {}
+        self._putting = WeakValueDictionary[str, asyncio.Lock]()  # by id, while it is created
         self._app = Starlette(
             routes=self._routes(),
             exception_handlers={
                 LumbreError: _on_lumbre_error,
-                HTTPException: _on_http_error,
+                HTTPException: self._on_http_error,
                 Exception: _on_any_error,
             },
         )
@@ -139,6 +150,9 @@ class Gateway:
                 response = await self._invoke(scope, receive)
             except LumbreError as error:
                 response = problem_of(error)
+            except Exception:  # whatever it is, the caller gets a problem, and the log the rest
+                log.exception("path=%r cannot be answered", scope["path"])
+                response = _internal_error()
         await response(scope, receive, send)
 
     # ── invoking ──────────────────────────────────────────────────────────────────────────────
@@ -177,9 +191,7 @@ class Gateway:
         device = self._device(spec, asked)
         validator = self._validator(spec)
         payload = await self._intake.read(validator, id, headers, query, receive)
-        traceparent = headers.get(b"traceparent")
-        trace = child_traceparent(traceparent.decode("latin-1")) if traceparent else None
-        message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace)
+        message = Message(id, spec.name, device, payload, time.time(), 1, 0, _trace(id, headers))
         invocation = Invocation(message, asked, spec.version)
         return await self._submit(invocation, headers, key, once=once)
 
@@ -240,8 +252,8 @@ class Gateway:
             headers["traceparent"] = message.traceparent
         if invocation.timings:
             headers["Server-Timing"] = _server_timing(invocation.timings)
-        if applied:
-            headers["Preference-Applied"] = applied
+        if applied and (waited := applied.replace("respond-async", "").strip(", ")):
+            headers["Preference-Applied"] = waited  # an outcome is no answer before the outcome
         if invocation.status is not Status.SUCCEEDED:
             return problem_of_outcome(invocation, self.settings.debug, headers)
         if invocation.result is None:
@@ -251,13 +263,13 @@ class Gateway:
     async def _part(self, part: Part, headers: Mapping[str, str]) -> Response:
         """A result or blob as the raw body of an answer, from memory or from the store."""
         if part.data is not None:
-            return Answer(part.data, part.media_type, headers)
+            return Answer(part.data, _media_type(part), headers)
         key = part.key or ""
+        headers = {**headers, "Content-Type": _media_type(part)}  # as it is, without a charset
         if self.blobs.local:
-            path = self.blobs.path(key)
-            return FileResponse(path, media_type=part.media_type, headers=headers)
+            return FileResponse(self.blobs.path(key), headers=headers)
         data = await asyncio.to_thread(self.blobs.read, key)
-        return Response(data, media_type=part.media_type, headers=headers)
+        return Response(data, headers=headers)
 
     async def _accepted(self, invocation: Invocation, applied: str | None) -> Response:
         """202: the invocation is durable, and its outcome will be at the link."""
@@ -285,17 +297,21 @@ class Gateway:
 
     # ── what is asked for ─────────────────────────────────────────────────────────────────────
 
-    async def _function(self, name: str) -> FunctionSpec:
+    async def _catalog_ready(self) -> None:
         if not self.described.is_set():
             try:
                 await asyncio.wait_for(self.described.wait(), CATALOG_WAIT)
             except TimeoutError:
                 raise Unavailable("the functions are still being described", 5) from None
+
+    async def _function(self, name: str) -> FunctionSpec:
+        await self._catalog_ready()
         if spec := self.catalog.functions.get(name):
             return spec
         if broken := self.catalog.broken.get(name):
             error = broken.error
             raise Unavailable(f"{broken.file} is broken: {error.type}: {error.message}", 60)
+        name = name[:80]
         near = difflib.get_close_matches(name, self.catalog.functions, 1)
         known = ", ".join(sorted(self.catalog.functions)) or "none yet: see `lumbre new`"
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {known}"
@@ -346,27 +362,42 @@ class Gateway:
             raise InvalidInput("function", "is missing: PUT /invocations/{id}?function=NAME")
         spec = await self._function(name)
         headers: Headers = dict(request.scope["headers"])
+        lock = self._putting.setdefault(id, asyncio.Lock())
+        async with lock:  # two who upload under one id at once would write the same blobs
+            known = await self.invocations.get(id)
+            if known is None:
+                invocation = await self._put(spec, id, headers, request)
+            else:
+                invocation = await self._put_again(known, spec, headers, request)
+        return await self._answer(invocation, headers)
+
+    async def _put(
+        self, spec: FunctionSpec, id: str, headers: Headers, request: Request
+    ) -> Invocation:
         query: bytes = request.scope["query_string"]
-        known = await self.invocations.get(id)
-        # A repeated input is read under a name of its own, so that it cannot disturb the first's.
-        read_as = id if known is None else new_id()
+        asked, query = _device_asked(query), _without(query)
+        return await self._accept(spec, id, asked, headers, query, request.receive, None, once=True)
+
+    async def _put_again(
+        self, known: Invocation, spec: FunctionSpec, headers: Headers, request: Request
+    ) -> Invocation:
+        """The invocation there is, if the same is asked of it; Conflict if not."""
+        query: bytes = request.scope["query_string"]
+        asked, query = _device_asked(query), _without(query)
+        # It is read under a name of its own, so that it cannot disturb the first's blobs.
+        read_as = new_id()
         validator = self._validator(spec)
-        asked = _device_asked(query)
-        if known is None:
-            accepted = await self._accept(
-                spec, id, asked, headers, _without(query), request.receive, None, once=True
-            )
-            return await self._answer(accepted, headers)
-        payload = await self._intake.read(
-            validator, read_as, headers, _without(query), request.receive
-        )
-        given = await asyncio.to_thread(fingerprint, spec.name, asked, payload, self.blobs)
-        await asyncio.to_thread(self.blobs.delete, read_as)
+        try:
+            payload = await self._intake.read(validator, read_as, headers, query, request.receive)
+            given = await asyncio.to_thread(fingerprint, spec.name, asked, payload, self.blobs)
+        finally:
+            await asyncio.to_thread(self.blobs.delete, read_as)
         if given != known.fingerprint:
             raise Conflict(
-                f"invocation {id} exists with another function, device or input: take a new id"
+                f"invocation {known.id} exists with another function, device or input: take a new"
+                " id"
             )
-        return await self._answer(known, headers)
+        return known
 
     async def list_invocations(self, request: Request) -> Response:
         await self.invocations.recorder.flush()
@@ -449,23 +480,27 @@ class Gateway:
         device = self._device(spec, asked)
         id = new_id()
         payload = await asyncio.to_thread(self._copy_payload, earlier.message.payload, id)
-        message = Message(id, spec.name, device, payload, time.time())
+        message = Message(id, spec.name, device, payload, time.time(), 1, 0, _trace(id, headers))
         invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
         await self._submit(invocation, headers, None, once=False)
         return await self._answer(invocation, headers)
 
     def _copy_payload(self, payload: Payload, id: str) -> Payload:
         """The same input under a new invocation, so that each may be removed by itself."""
-        parts = []
-        for part in payload.parts:
-            copied = f"{id}/{part.name}"
-            self.blobs.copy(part.key or "", copied)
-            parts.append(Part(part.name, part.media_type, part.size, None, copied))
-        key: str | None = None
-        if payload.key:
-            key = f"{id}/{payload.key.rpartition('/')[2]}"
-            self.blobs.copy(payload.key, key)
-        return Payload(payload.parameters, tuple(parts), key)
+
+        def copied(key: str | None) -> str | None:
+            if key is None:
+                return None
+            to = f"{id}/{key.rpartition('/')[2]}"
+            self.blobs.copy(key, to)
+            return to
+
+        try:
+            parts = [Part(p.name, p.media_type, p.size, None, copied(p.key)) for p in payload.parts]
+            return Payload(payload.parameters, tuple(parts), copied(payload.key))
+        except FileNotFoundError:
+            self.blobs.delete(id)
+            raise NotFound("what was uploaded for it is no longer there: send it anew") from None
 
     # ── functions ─────────────────────────────────────────────────────────────────────────────
 
@@ -481,10 +516,6 @@ class Gateway:
         if broken := self.catalog.broken.get(name):
             return _json(broken_view(broken))
         return _json(self._function_view(await self._function(name)))
-
-    async def _catalog_ready(self) -> None:
-        if not self.described.is_set():
-            await asyncio.wait_for(self.described.wait(), CATALOG_WAIT)
 
     def _function_view(self, spec: FunctionSpec) -> dict[str, Any]:
         pools = {d: p for d in spec.devices if (p := self.worker.pools.get((spec.name, d)))}
@@ -518,7 +549,7 @@ class Gateway:
             {
                 "holds": audit.holds,
                 "accepted": audit.accepted,
-                "by_status": audit.by_status,
+                "by_status": {s.value: n for s, n in audit.by_status.items()},
                 "ignored_outcomes": audit.ignored,
                 "problems": list(audit.problems),
             }
@@ -559,6 +590,17 @@ class Gateway:
             }
         )
 
+    async def _on_http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = request.url.path
+        if error.status_code != 405:
+            detail = f"there is nothing at {path}; GET / lists what there is"
+            return problem(error.status_code, error.detail, detail)
+        routes = (route for route in self._routes() if route.path_regex.match(path))
+        allowed = ", ".join(sorted({m for route in routes for m in route.methods or ()}))
+        detail = f"{request.method} is not for {path}: use {allowed}"
+        return problem(405, "Method not allowed", detail, headers={"Allow": allowed})
+
 
 class Answer(Response):
     """A 200 with a body in memory, without what Response does for cookies and charsets."""
@@ -582,6 +624,15 @@ class Answer(Response):
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(value), status, headers or {}, JSON)
+
+
+def _trace(id: str, headers: Headers) -> str | None:
+    """The traceparent of a new invocation; None where it can be derived from the id."""
+    given = headers.get(b"traceparent")
+    trace = child_traceparent(given.decode("latin-1")) if given else None
+    if trace is None and not OWN_ID.fullmatch(id):
+        trace = derived_traceparent(new_id())
+    return trace
 
 
 def _device_asked(query: bytes) -> str:
@@ -612,19 +663,27 @@ def _preference(header: bytes) -> tuple[float | None, str | None]:
         if name.lower() == "respond-async":
             wait = wait or 0.0
             applied.append("respond-async")
-        elif name.lower() == "wait" and value.strip('" ').isdigit():
-            wait = float(value.strip('" '))
-            applied.append(f"wait={int(wait)}")
+        elif name.lower() == "wait" and DIGITS.fullmatch(seconds := value.strip('" ')):
+            wait = float(seconds)
+            applied.append(f"wait={seconds}")
     return wait, ", ".join(applied) or None
 
 
 def _server_timing(timings: dict[str, float]) -> str:
-    """Milliseconds per phase (W3C Server Timing)."""
-    return ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in timings.items())
+    """Milliseconds per phase (W3C Server Timing); a function's phases may have any name."""
+    return ", ".join(
+        f"{NO_TOKEN.sub('_', name)};dur={seconds * 1e3:.3f}" for name, seconds in timings.items()
+    )
+
+
+def _media_type(part: Part) -> str:
+    """The media type of bytes, where what a function or caller said is one."""
+    name = part.media_type
+    return name if name == JSON or MEDIA_TYPE.fullmatch(name) else OCTETS
 
 
 def _whole(text: str, field: str, low: int, high: int) -> int:
-    if not text.isdigit() or not low <= int(text) <= high:
+    if not DIGITS.fullmatch(text) or not low <= int(text) <= high:
         raise InvalidInput(field, f"is {text!r}: give a whole number from {low} to {high}")
     return int(text)
 
@@ -643,14 +702,13 @@ def _instant(text: str | None) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-async def _sse(events: AsyncIterator[tuple[str, bytes]]) -> AsyncIterator[bytes]:
+async def _sse(events: AsyncGenerator[tuple[str, bytes], None]) -> AsyncIterator[bytes]:
     """Events as text/event-stream, with a comment now and then so that proxies keep it open."""
-    iterator = aiter(events)
     pending: asyncio.Future[tuple[str, bytes]] | None = None
     number = 0
     try:
         while True:
-            pending = pending or asyncio.ensure_future(anext(iterator))
+            pending = pending or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait([pending], timeout=KEEP_ALIVE)
             if not done:
                 yield b": still here\n\n"
@@ -663,9 +721,10 @@ async def _sse(events: AsyncIterator[tuple[str, bytes]]) -> AsyncIterator[bytes]
             number += 1
             yield b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), data)
     finally:
-        if pending:
-            pending.cancel()
-        await events.aclose()  # type: ignore[attr-defined]
+        if pending and not pending.done():
+            pending.cancel()  # which ends the generator it waits for
+        else:
+            await events.aclose()
 
 
 async def _on_lumbre_error(request: Request, error: Exception) -> Response:
@@ -673,14 +732,9 @@ async def _on_lumbre_error(request: Request, error: Exception) -> Response:
     return problem_of(error)
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    detail = f"there is nothing at {request.url.path}; GET / lists what there is"
-    if error.status_code == 405:
-        detail = f"{request.method} is not for {request.url.path}"
-    headers = dict(error.headers or {})
-    return problem(error.status_code, error.detail, detail, headers=headers)
-
-
 async def _on_any_error(request: Request, error: Exception) -> Response:
+    return _internal_error()
+
+
+def _internal_error() -> Response:
     return problem(500, "Internal error", "this is a fault of Lumbre; its log says more")

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -190,27 +190,42 @@ class Invocations:
                     del self._waiting[invocation.id]
         return invocation.terminal
 
-    async def follow(self, invocation: Invocation) -> AsyncIterator[Event]:
-        """Its events so far and as they come, ending with the terminal one."""
+    def follow(self, invocation: Invocation) -> AsyncGenerator[Event, None]:
+        """Its events so far and as they come, ending with the terminal one.
+
+        None that comes after this call is missed, however late the first is asked for.
+        """
+        if invocation.terminal:
+            return self._tell_over(invocation)
+        story = self._stories.setdefault(invocation.id, _Story())
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        queue.put_nowait(("queued", self._told(invocation, Status.QUEUED)))
+        if invocation.started_at is not None:
+            queue.put_nowait(("running", self._told(invocation, Status.RUNNING)))
+        for event in story.events:
+            queue.put_nowait(event)
+        if story.output.written:
+            queue.put_nowait(("log", orjson.dumps({"text": story.output.text()})))
+        story.followers.append(queue)
+        return self._tell_live(invocation, story, queue)
+
+    async def _tell_over(self, invocation: Invocation) -> AsyncGenerator[Event, None]:
         yield "queued", self._told(invocation, Status.QUEUED)
         if invocation.started_at is not None:
             yield "running", self._told(invocation, Status.RUNNING)
-        if not invocation.terminal:
-            story = self._stories.setdefault(invocation.id, _Story())
-            queue: asyncio.Queue[Event] = asyncio.Queue()
-            for event in story.events:
-                queue.put_nowait(event)
-            if story.output.written:
-                queue.put_nowait(("log", orjson.dumps({"text": story.output.text()})))
-            story.followers.append(queue)
-            try:
-                while True:
-                    name, data = await queue.get()
-                    if name in _TERMINAL_NAMES:
-                        break
-                    yield name, data
-            finally:
-                story.followers.remove(queue)
+        yield invocation.status.value, self._told(invocation, invocation.status)
+
+    async def _tell_live(
+        self, invocation: Invocation, story: _Story, queue: asyncio.Queue[Event]
+    ) -> AsyncGenerator[Event, None]:
+        try:
+            while True:
+                name, data = await queue.get()
+                if name in _TERMINAL_NAMES:
+                    break
+                yield name, data
+        finally:
+            story.followers.remove(queue)
         yield invocation.status.value, self._told(invocation, invocation.status)
 
     def output(self, invocation: str) -> str:
