@@ -20,5 +20,4 @@ def start_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeFactory
 
     yield start
     for node in nodes:
-        if node.process.poll() is None:
-            node.stop()
+        node.stop()

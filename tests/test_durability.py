@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,15 +17,14 @@ ROUNDS = 3
 EACH = 667
 
 
-async def accept(node: RunningNode, numbers: range, trace: Path) -> dict[str, int]:
-    """Send asynchronous invocations, 16 at a time; those answered 202, by id."""
-    accepted: dict[str, int] = {}
+def accept(node: RunningNode, numbers: range, trace: Path, accepted: dict[str, int]) -> None:
+    """Send asynchronous invocations, 16 at a time, and keep those that were answered 202."""
     waiting = list(numbers)
 
     async def send(client: httpx.AsyncClient) -> None:
         while waiting:
             number = waiting.pop()
-            body = {"number": number, "trace": str(trace)}
+            body = {"number": number, "trace": str(trace), "seconds": 0.01}
             try:
                 answer = await client.post("/invoke/work", json=body)
             except httpx.TransportError:
@@ -32,10 +32,12 @@ async def accept(node: RunningNode, numbers: range, trace: Path) -> dict[str, in
             assert answer.status_code == 202, answer.text
             accepted[answer.json()["id"]] = number
 
-    headers = {"Prefer": "respond-async"}
-    async with httpx.AsyncClient(base_url=node.url, headers=headers, timeout=30) as client:
-        await asyncio.gather(*(send(client) for _ in range(16)))
-    return accepted
+    async def send_all() -> None:
+        headers = {"Prefer": "respond-async"}
+        async with httpx.AsyncClient(base_url=node.url, headers=headers, timeout=30) as client:
+            await asyncio.gather(*(send(client) for _ in range(16)))
+
+    asyncio.run(send_all())
 
 
 def tree(root: int) -> dict[int, int]:
@@ -69,6 +71,12 @@ def alive(pid: int) -> bool:
         return False
 
 
+def grows(trace: Path, lines: int) -> None:
+    """Wait until so many more runs have left their line."""
+    before = len(trace.read_text().splitlines())
+    eventually(lambda: len(trace.read_text().splitlines()) >= before + lines)
+
+
 def counts(node: RunningNode) -> dict[str, int]:
     by_status: dict[str, int] = node.client.get("/audit").json()["by_status"]
     return by_status
@@ -83,35 +91,42 @@ def finished(node: RunningNode) -> bool:
 def test_nothing_accepted_is_lost_or_recorded_twice_when_everything_is_killed(
     start_node: NodeFactory, tmp_path: Path
 ) -> None:
-    """2 000 invocations; random replicas and then the node are killed -9, three times over."""
+    """2 000 invocations; random replicas and then the node are killed -9, three times over.
+
+    The node dies while it accepts, runs and records.  What it accepted without being able to say so
+    counts too: it is in the ledger, and ends.
+    """
     chance = random.Random(20261123)
     trace = tmp_path / "trace"
     trace.touch()
     node = start_node(FUNCTIONS)
     accepted: dict[str, int] = {}
     for turn in range(ROUNDS):
-        accepted |= asyncio.run(accept(node, range(turn * EACH, (turn + 1) * EACH), trace))
-        for _ in range(3):
-            if replicas := replicas_of(node):
-                os.kill(chance.choice(replicas), signal.SIGKILL)
-            before = len(trace.read_text().splitlines())
-            eventually(lambda b=before: len(trace.read_text().splitlines()) > b + 20)  # type: ignore[misc]
-        assert not finished(node), "all was done before the kill: the test shows nothing"
-        everybody = list(tree(node.process.pid))
-        node.kill()
+        numbers = range(turn * EACH, (turn + 1) * EACH)
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(accept, node, numbers, trace, accepted)
+            for _ in range(3):
+                grows(trace, 20)
+                os.kill(chance.choice(replicas_of(node)), signal.SIGKILL)
+            eventually(lambda n=numbers: len(accepted) > n.stop - EACH // 3, within=30)  # type: ignore[misc]
+            everybody = list(tree(node.process.pid))
+            node.kill()
+            sending.result()
         eventually(lambda pids=everybody: not any(map(alive, pids)))  # type: ignore[misc]
         node.start()
+        accept(node, range(len(accepted), numbers.stop), trace, accepted)
+    assert not finished(node), "all was done before the last restart: the test shows little"
     eventually(lambda: finished(node), within=60)
 
-    assert len(accepted) == ROUNDS * EACH
+    assert len(accepted) >= ROUNDS * EACH
     audit = node.client.get("/audit").json()
     assert audit["holds"], audit["problems"]
-    assert audit["accepted"] == len(accepted)
-    assert audit["by_status"] == audit["by_status"] | {"succeeded": len(accepted)}
+    assert audit["accepted"] >= len(accepted)
+    assert audit["by_status"]["succeeded"] == audit["accepted"]
     for id, number in accepted.items():
         assert node.client.get(f"/invocations/{id}/result").json() == {"number": number}
     ran = {line.split()[0] for line in trace.read_text().splitlines()}
-    assert ran == accepted.keys()
+    assert ran >= accepted.keys()
 
 
 def test_an_acceptance_is_in_the_ledger_before_its_answer_is_sent(
@@ -138,7 +153,7 @@ def test_a_caller_who_waits_finds_the_outcome_after_the_node_was_killed(
     answer = node.client.post("/invoke/work", json=body, headers={"Prefer": "wait=0"})
     assert answer.status_code == 202
     location = answer.headers["location"]
-    eventually(lambda: node.client.get(location).json()["status"] == "running")
+    eventually(lambda: counts(node).get("running"))  # and the audit has it written down
     node.kill()
     node.start()
     eventually(lambda: node.client.get(location).json()["status"] == "succeeded")
