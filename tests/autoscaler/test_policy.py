@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autoscaler.policy import (
@@ -688,6 +688,7 @@ moments = st.fixed_dictionaries(
 )
 histories = st.lists(st.tuples(st.sampled_from([0.0, 0.4, 1.0, 2.0, 7.0]), moments), max_size=25)
 History = list[tuple[float, dict[str, Any]]]
+unhurried = settings(deadline=None)  # a busy machine is no failure
 
 
 class Engine:
@@ -714,6 +715,7 @@ class Engine:
         return decide(self.policy, seen, self.memory)
 
 
+@unhurried
 @given(policies(), histories)
 def test_replicas_always_stay_within_bounds(policy: Policy, history: History) -> None:
     engine = Engine(policy)
@@ -726,6 +728,7 @@ def test_replicas_always_stay_within_bounds(policy: Policy, history: History) ->
             assert max(1, policy.min_replicas) <= decision.replicas <= policy.max_replicas
 
 
+@unhurried
 @given(policies(), histories, moments)
 def test_a_paused_policy_never_changes(
     policy: Policy, history: History, moment: dict[str, Any]
@@ -735,6 +738,7 @@ def test_a_paused_policy_never_changes(
     assert engine.step(1.0, **moment | {"paused": True}).replicas == before
 
 
+@unhurried
 @given(policies(), histories, moments, st.lists(st.sampled_from([0.0, 1.0, 40.0]), min_size=1))
 def test_an_error_never_scales_in_without_fallback(
     policy: Policy, history: History, moment: dict[str, Any], waits: list[float]
@@ -745,6 +749,7 @@ def test_an_error_never_scales_in_without_fallback(
         assert engine.step(wait, **moment | {"error": True}).replicas >= before
 
 
+@unhurried
 @given(policies(), histories, moments, counts, st.sampled_from([0.0, 1.0, 5.0, 40.0]))
 def test_a_greater_backlog_never_decides_fewer_replicas(
     policy: Policy, history: History, moment: dict[str, Any], other: int, wait: float
@@ -757,6 +762,7 @@ def test_a_greater_backlog_never_decides_fewer_replicas(
     assert below.replicas <= above.replicas
 
 
+@unhurried
 @given(policies(), histories, counts, st.integers(0, 8))
 def test_a_constant_backlog_never_makes_the_count_flap(
     policy: Policy, history: History, ready: int, unacknowledged: int
@@ -770,6 +776,7 @@ def test_a_constant_backlog_never_makes_the_count_flap(
         assert engine.step(wait, ready=ready, unacknowledged=unacknowledged).replicas == settled_at
 
 
+@unhurried
 @given(policies(), histories, st.integers(1, 60))
 def test_zero_comes_once_the_cooldown_is_over_and_not_before(
     policy: Policy, history: History, ready: int
@@ -786,6 +793,7 @@ def test_zero_comes_once_the_cooldown_is_over_and_not_before(
     assert engine.step(wait).replicas == 0
 
 
+@unhurried
 @given(policies(), histories)
 def test_remembering_less_decides_the_same(policy: Policy, history: History) -> None:
     """The memory drops recommendations that a newer one outdoes; nobody can tell."""
