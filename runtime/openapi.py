@@ -93,11 +93,13 @@ def _path(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
 def _content(schema: dict[str, Any]) -> dict[str, Any]:
     """Media types of a result: JSON, and those of the bytes that it may be instead."""
     choices = schema.get("anyOf", [schema])
-    content: dict[str, Any] = {}
-    for choice in choices:
-        media_type = choice.get("contentMediaType", JSON)
-        content[media_type] = {} if media_type != JSON else {"schema": choice}
-    return content
+    raw: dict[str, Any] = {
+        choice["contentMediaType"]: {} for choice in choices if "contentMediaType" in choice
+    }
+    plain = [choice for choice in choices if "contentMediaType" not in choice]
+    if not plain:
+        return raw
+    return {JSON: {"schema": plain[0] if len(plain) == 1 else {"anyOf": plain}}, **raw}
 
 
 def _header(name: str, description: str) -> dict[str, Any]:
@@ -110,11 +112,15 @@ def _header(name: str, description: str) -> dict[str, Any]:
 
 
 def _lift(function: str, side: str, schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    """Move a schema's `$defs` to the components, under names of the function's own."""
+    """Move a schema's `$defs` to the components, under names of the function's own.
+
+    Where it is a choice, each may have definitions.
+    """
     prefix = f"{function}.{side}."
-    for name, definition in schema.get("$defs", {}).items():
-        schemas[prefix + name] = _point(definition, prefix)
-    return _point({key: value for key, value in schema.items() if key != "$defs"}, prefix)
+    for part in (schema, *schema.get("anyOf", ())):
+        for name, definition in part.get("$defs", {}).items():
+            schemas[prefix + name] = _point(definition, prefix)
+    return _point(schema, prefix)
 
 
 def _point(node: Any, prefix: str) -> Any:
@@ -132,6 +138,7 @@ def _point(node: Any, prefix: str) -> Any:
 
 def _invocation_paths() -> dict[str, Any]:
     id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    name = {**id, "name": "name"}
 
     def call(summary: str) -> dict[str, Any]:
         return {"summary": summary, "responses": {"200": {"description": summary}}}
@@ -142,12 +149,18 @@ def _invocation_paths() -> dict[str, Any]:
         one: {
             "parameters": [id],
             "get": call("an invocation"),
-            "put": call("create an invocation under the caller's own id"),
+            "put": call("create an invocation under the caller's own id")
+            | {"parameters": [{**id, "name": "function", "in": "query"}]},
             "delete": call("cancel an invocation"),
         },
         f"{one}/result": {"parameters": [id], "get": call("its raw result")},
         f"{one}/events": {"parameters": [id], "get": call("its events, as server-sent events")},
         f"{one}/logs": {"parameters": [id], "get": call("its captured output")},
+        f"{one}/blobs/{{name}}": {
+            "parameters": [id, name],
+            "get": call("bytes that were uploaded for it, or that it keeps beside its result"),
+        },
         f"{one}/replay": {"parameters": [id], "post": call("run it again with the same input")},
         "/functions": {"get": call("functions")},
+        "/functions/{name}": {"parameters": [name], "get": call("a function")},
     }
