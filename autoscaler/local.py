@@ -35,6 +35,7 @@ class LocalScaler:
         self._on_decision = on_decision
         self._loops: dict[Key, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}  # by queue
+        self._pools: dict[str, Pool] = {}  # by queue
 
     def take(self, pool: Pool) -> None:
         """Scale a pool from now on; taking it again, after a reload, follows its new policy."""
@@ -43,6 +44,7 @@ class LocalScaler:
             self._loops[key].cancel()
         self.directions.setdefault(key, Counter(up=0, down=0))
         wake = self._wakes.setdefault(pool.queue, asyncio.Event())
+        self._pools[pool.queue] = pool
         self._loops[key] = asyncio.create_task(self._run(pool, key, wake))
 
     def leave(self, key: Key) -> None:
@@ -50,8 +52,17 @@ class LocalScaler:
         if loop := self._loops.pop(key, None):
             loop.cancel()
 
+    def activate(self, queue: str) -> None:
+        """Look at a queue now if it has no replicas: a message came while it was empty.
+
+        Called for every message that finds its queue empty, so it must cost nothing otherwise.
+        """
+        pool = self._pools.get(queue)
+        if pool is not None and not pool.wanted:
+            self._wakes[queue].set()
+
     def wake(self, queue: str) -> None:
-        """Look at a queue now: a message came while it was empty, or a replica became ready."""
+        """Look at a queue now: one of its replicas became ready."""
         if wake := self._wakes.get(queue):
             wake.set()
 
@@ -78,11 +89,16 @@ class LocalScaler:
                 woken = False
 
     def _observe(self, pool: Pool, woken: bool) -> Observation:
+        """What is so now; what came and went since the last look counts as one that still runs.
+
+        A poll would not see short invocations otherwise, and take a busy function to zero.
+        """
         depth = self._depth(pool.queue)
+        passed, pool.active = pool.active, False
         return Observation(
             now=time.monotonic(),
             ready=depth.ready,
-            unacknowledged=depth.unacknowledged,
+            unacknowledged=max(depth.unacknowledged, int(passed)),
             replicas=pool.wanted,
             woken=woken,
         )

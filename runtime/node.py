@@ -75,7 +75,7 @@ class Node:
             self.worker,
             self.metrics,
         )
-        self.broker.on_activation = self.scaler.wake
+        self.broker.on_activation = self.scaler.activate
         self.worker.on_change = self._pool_changed
         self.invocations.stop_running = self.worker.cancel
         self._tasks: set[asyncio.Task[None]] = set()

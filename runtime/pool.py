@@ -79,6 +79,7 @@ class Pool:
         self.trouble: str | None = None  # why replicas do not start, in words
         self.failed_starts = 0  # in a row
         self.cold_starts = 0
+        self.active = False  # something was handed over since the autoscaler last looked
         self.starved = False  # it wants a GPU slot, and all are taken
         self.on_change: Callable[[Pool], None] = lambda _: None
         self.on_starved: Callable[[Pool], None] = lambda _: None
@@ -177,8 +178,8 @@ class Pool:
             for job in process.jobs:
                 if lease := job.leases.get(invocation):
                     lease.reported = True
-                    if job.started_at is not None and len(job.leases) == 1:
-                        process.cancel()
+                    if job is process.running() and len(job.leases) == 1:
+                        process.cancel(job)
                         loop = asyncio.get_running_loop()
                         loop.call_later(0.5, self._kill_if_still, process, job, "cancel")
                     return True
@@ -241,6 +242,7 @@ class Pool:
         return ready[0] if len(ready) == 1 else min(ready, key=lambda p: len(p.jobs))
 
     def _hand_over(self, process: ReplicaProcess, deliveries: list[Delivery]) -> None:
+        self.active = True
         now = time.time()
         leases = {d.message.id: Lease(d, now) for d in deliveries}
         deadline = now + self.spec.timeout * (process.load + 1)
@@ -455,16 +457,18 @@ class Pool:
             said = process.start_output.last(LAST_OUTPUT).strip()
             said = f"; its last output: {said}" if said else ""
             self._start_failed(process, f"it ended while starting: {ending(status)}{said}")
-        for job in reversed(unfinished[1:]):
-            for lease in job.leases.values():
-                self._give_back(lease)
-        if unfinished:
-            self._give_up(process, unfinished[0], status)
+        running = process.running()
+        for job in reversed(unfinished):
+            if job is not running:
+                for lease in job.leases.values():
+                    self._give_back(lease)
+        if running in unfinished:
+            self._give_up(process, running, status)
         process.jobs.clear()
         self._remove(process)
 
     def _give_back(self, lease: Lease) -> None:
-        """It was not begun: somebody else takes it."""
+        """It is not what the replica died of: somebody else takes it."""
         if lease.reported:
             lease.delivery.ack()
         else:
@@ -475,7 +479,7 @@ class Pool:
         alone = len(job.leases) == 1
         for lease in list(job.leases.values()):
             message = lease.delivery.message
-            if lease.reported or process.killed_for == "drain":
+            if lease.reported or process.killed_for not in (None, "memory"):
                 self._give_back(lease)
                 continue
             error = self._cause_of_death(process, lease, status)
@@ -530,33 +534,32 @@ class Pool:
     # ── deadlines and memory ──────────────────────────────────────────────────────────────────
 
     def _watch(self) -> None:
-        now = time.time()
-        busy = False
-        for process in list(self.replicas):
-            if process.jobs:
-                busy = True
-                self._watch_one(process, now)
+        busy = [process for process in self.replicas if process.jobs]
+        for process in busy:
+            self._watch_one(process)
         self._tick = asyncio.get_running_loop().call_later(TICK, self._watch) if busy else None
 
-    def _watch_one(self, process: ReplicaProcess, now: float) -> None:
-        job = process.jobs[0]
-        if job.started_at is not None and now - job.started_at > self.spec.timeout:
-            self._time_out(process, job, now)
+    def _watch_one(self, process: ReplicaProcess) -> None:
+        job = process.running()
+        ran = time.monotonic() - process.running_since(job) if job else 0.0
+        if job and ran > self.spec.timeout:
+            self._time_out(process, job, ran)
         elif process.memory() > self._memory_limit:
             process.kill("memory")
+        elif job is not process.jobs[0]:
+            process.prod()  # what is done waits behind something slow
 
-    def _time_out(self, process: ReplicaProcess, job: Job, now: float) -> None:
+    def _time_out(self, process: ReplicaProcess, job: Job, ran: float) -> None:
         process.read_output()
         for lease in job.leases.values():
             text = f"attempt {lease.delivery.message.attempt} ran over {self.spec.timeout:g} s"
             error = Failure("FunctionTimeout", text)
-            run = now - (job.started_at or now)
             if not lease.reported:
-                outcome = Outcome(Status.TIMED_OUT, None, error, (), run, None, lease.written())
+                outcome = Outcome(Status.TIMED_OUT, None, error, (), ran, None, lease.written())
                 lease.reported = True
                 self._reporter.finished(lease.delivery.message, process, outcome)
         process.kill("timeout")
 
     def _kill_if_still(self, process: ReplicaProcess, job: Job, why: str) -> None:
-        if process.jobs and process.jobs[0] is job and job.leases:
+        if process.running() is job and job.leases:
             process.kill(why)
