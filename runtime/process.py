@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from runtime.board import Board
 from runtime.brokers import Delivery
 from runtime.capture import Capture
 from runtime.frames import Decoder, Kind, encode
 from runtime.zygote import Zygote
 
 PIPE_CHUNK = 256 * 1024
+MAX_CHUNKS = 8  # taken at once: a pipe holds less than that, and some threads never stop writing
+LAST_WORDS = 0.5  # seconds that what a dead replica has sent may take to arrive
 
 
 class State(StrEnum):
@@ -49,6 +52,9 @@ class Job:
 
     leases: dict[str, Lease]
     started_at: float | None = None  # unix seconds; None while it waits behind another job
+    number: int = 0  # from 1, in the order they were sent to this replica
+    sent_at: float = 0.0  # monotonic seconds
+    first_at: float = 0.0  # monotonic seconds, when no other was before it any more
 
 
 class Owner(Protocol):
@@ -88,23 +94,30 @@ class ReplicaProcess(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._output = -1
         self._zygote: Zygote | None = None
+        self._board: Board | None = None
+        self._sent = 0  # jobs
+        self._ending: tuple[int | None] | None = None  # its wait status, once it is known
         self._loop = asyncio.get_running_loop()
 
     async def spawn(self, zygote: Zygote, order: dict[str, Any]) -> None:
         """Fork it; raises ZygoteGone where that cannot be."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._output, written = os.pipe()
-        os.set_blocking(self._output, False)
+        output, written = os.pipe()
+        os.set_blocking(output, False)
+        board = Board.create()
         try:
             with theirs:
-                fds = [theirs.fileno(), written]
+                fds = [theirs.fileno(), written, board]
                 zygote.fork(self.name, order, fds, self._ended)
+            self._board = Board(board)
         except BaseException:
             ours.close()
-            os.close(self._output)
+            os.close(output)
             raise
         finally:
             os.close(written)
+            os.close(board)
+        self._output = output
         self._zygote = zygote
         self._loop.add_reader(self._output, self._read_some)  # one chunk a turn, however much
         await self._loop.create_unix_connection(lambda: self, sock=ours)
@@ -116,6 +129,8 @@ class ReplicaProcess(asyncio.Protocol):
 
     def send(self, job: Job, header: dict[str, Any], *body: bytes) -> None:
         """Give it a job; it runs at once if there is none before it."""
+        self._sent += 1
+        job.number, job.sent_at = self._sent, time.monotonic()
         self.jobs.append(job)
         if not self._outgoing:
             self._loop.call_soon(self._flush)  # all jobs of one turn of the loop leave at once
@@ -128,8 +143,25 @@ class ReplicaProcess(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(b"".join(frames))
 
-    def cancel(self) -> None:
-        """Ask the running invocation to stop: `context.cancelled` turns True."""
+    def running(self) -> Job | None:
+        """The job it is in, or is about to begin; those before it are done, and not yet told."""
+        begun = self._board.begun if self._board else 0
+        return next((job for job in self.jobs if job.number >= begun), None)
+
+    def running_since(self, job: Job) -> float:
+        """When the running job was begun, in monotonic seconds."""
+        if self._board and self._board.begun == job.number:
+            return max(job.sent_at, self._board.begun_at)
+        return job.first_at or time.monotonic()
+
+    def cancel(self, job: Job) -> None:
+        """Ask a job to stop: if it runs, its `context.cancelled` turns True."""
+        if self._board:
+            self._board.cancelled = job.number
+            self.prod()
+
+    def prod(self) -> None:
+        """Have it look at the board, and send the outcomes that wait in it for company."""
         if self._zygote:
             self._zygote.signal(self.name, signal.SIGUSR1)
 
@@ -179,11 +211,13 @@ class ReplicaProcess(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._end()
 
     def read_output(self) -> None:
         """Take what the replica has written so far."""
-        while self._read_some():
-            pass
+        for _ in range(MAX_CHUNKS):
+            if not self._read_some():
+                return
 
     def _read_some(self) -> bool:
         """Take one chunk of output; False if there was none."""
@@ -223,15 +257,31 @@ class ReplicaProcess(asyncio.Protocol):
 
     def _start(self, job: Job) -> None:
         job.started_at = time.time()
+        job.first_at = time.monotonic()
         self.owner.on_started(self, job)
 
     def _ended(self, status: int | None) -> None:
+        """Its process is gone; what it sent before that still counts, and comes first."""
+        self._ending = (status,)
+        if self._transport is None:
+            self._end()
+        else:
+            self.state = State.DRAINING
+            # A process it forked and that left its group may hold the socket open.
+            self._loop.call_later(LAST_WORDS, self._end)
+
+    def _end(self) -> None:
+        if self._ending is None or self.state is State.ENDED:
+            return
         self.read_output()
         self._close_output()
         if self._transport:
             self._transport.close()
         self.state = State.ENDED
-        self.owner.on_ended(self, status)
+        self.owner.on_ended(self, *self._ending)
+        if self._board:
+            self._board.close()
+            self._board = None
 
     def _close_output(self) -> None:
         if self._output >= 0:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import termios
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from runtime.blobs import Blobs
+from runtime.board import Board
 from runtime.context import Context
 from runtime.errors import InvalidInput
 from runtime.failure import describe_failure, spoils_the_process
@@ -49,7 +51,9 @@ Header = dict[str, Any]
 
 def main(source: "SourceFile", order: dict[str, Any], fds: list[int]) -> None:
     """Serve invocations until drained; called in the forked process, with its socket and output."""
-    frames, output = fds
+    frames, output, page = fds
+    board = Board(page)
+    os.close(page)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
@@ -59,7 +63,8 @@ def main(source: "SourceFile", order: dict[str, Any], fds: list[int]) -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")  # under memory pressure the kernel takes a replica, not the gateway
     _take_device(order)
-    Replica(source.target(order["attribute"]), order, socket.socket(fileno=frames)).run()
+    target = source.target(order["attribute"])
+    Replica(target, order, socket.socket(fileno=frames), board).run()
 
 
 def _take_device(order: dict[str, Any]) -> None:
@@ -72,9 +77,14 @@ def _take_device(order: dict[str, Any]) -> None:
 class Replica:
     """Runs one target for every frame that comes."""
 
-    def __init__(self, target: Any, order: dict[str, Any], frames: socket.socket) -> None:
+    def __init__(
+        self, target: Any, order: dict[str, Any], frames: socket.socket, board: Board
+    ) -> None:
         self.order = order
         self.frames = frames
+        self.board = board
+        self.number = 0  # of the job that runs
+        self.sending = threading.Lock()
         self.pid = os.getpid()
         self.target = target
         self.blobs = Blobs(order["blobs"])
@@ -88,24 +98,27 @@ class Replica:
 
     def run(self) -> None:
         """Set up, say so, and serve."""
-        signal.signal(signal.SIGUSR1, self._cancel)
+        signal.signal(signal.SIGUSR1, self._on_prod)
         began = time.perf_counter()
         try:
             self._set_up()
         except BaseException as error:
-            self.send(encode(Kind.UNABLE, {"error": describe_failure(error)}))
+            self._send(encode(Kind.UNABLE, {"error": describe_failure(error)}))
             raise
         self._flush_output()
-        self.send(encode(Kind.READY, {"setup": time.perf_counter() - began, "pid": self.pid}))
+        self._send(encode(Kind.READY, {"setup": time.perf_counter() - began, "pid": self.pid}))
         decoder = Decoder()
         while data := self._receive():
             first = time.perf_counter()
             for _, header, body in decoder.feed(data):
-                self.outgoing += self.serve(header, body)
-                if self.outgoing and time.perf_counter() - first > FLUSH_AFTER:
-                    self._flush()
+                self.number += 1
+                self.board.begin(self.number)
+                for frame in self.serve(header, body):
+                    self.outgoing.append(frame)
+                if time.perf_counter() - first > FLUSH_AFTER:
+                    self._send()
                     first = time.perf_counter()
-            self._flush()
+            self._send()
 
     def serve(self, header: Header, body: bytes) -> Iterator[bytes]:
         """Run what a frame asks for, and give the frames that tell how it went."""
@@ -114,20 +127,23 @@ class Replica:
         else:
             yield self._serve_one(header, body)
 
-    def send(self, frame: bytes) -> None:
+    def _send(self, *more: bytes) -> None:
+        """Send the outcomes that wait, and `more` behind them; from any thread."""
         if os.getpid() != self.pid:
             os._exit(0)  # user code forked, and its child came back to us
-        self.frames.sendall(frame)
+        with self.sending:
+            self._send_waiting(*more)
+
+    def _send_waiting(self, *more: bytes) -> None:
+        waiting = self.outgoing[:]
+        if waiting or more:
+            del self.outgoing[: len(waiting)]
+            self.frames.sendall(b"".join((*waiting, *more)))
 
     def _receive(self) -> bytes:
         with contextlib.suppress(ConnectionError):
             return self.frames.recv(256 * 1024)
         return b""
-
-    def _flush(self) -> None:
-        if self.outgoing:
-            frames, self.outgoing = self.outgoing, []
-            self.send(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _set_up(self) -> None:
         if self.order["device"] == "gpu" and not self.order["simulated"]:
@@ -157,8 +173,7 @@ class Replica:
 
     def _emitter(self, invocation: str) -> Callable[[dict[str, Any]], None]:
         def emit(event: dict[str, Any]) -> None:
-            self._flush()
-            self.send(encode(Kind.EVENT, {"id": invocation}, to_json(event)))
+            self._send(encode(Kind.EVENT, {"id": invocation}, to_json(event)))
 
         return emit
 
@@ -304,6 +319,12 @@ class Replica:
             ioctl(1, termios.FIONREAD, waiting)
         return waiting[0] > 0
 
-    def _cancel(self, *_: Any) -> None:
-        if self.current is not None:
+    def _on_prod(self, *_: Any) -> None:
+        """The worker prods: perhaps this job is cancelled, or outcomes have waited for long."""
+        if self.current is not None and self.board.cancelled == self.number:
             self.current.cancelled = True
+        if os.getpid() == self.pid and self.sending.acquire(blocking=False):
+            try:
+                self._send_waiting()
+            finally:
+                self.sending.release()

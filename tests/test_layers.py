@@ -12,7 +12,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "autoscaler", "loadtest")
 
 FLOORS: list[set[str]] = [
-    {"runtime.errors", "runtime.model", "runtime.settings", "runtime.capture", "runtime.frames"},
+    {
+        "runtime.errors",
+        "runtime.model",
+        "runtime.settings",
+        "runtime.capture",
+        "runtime.frames",
+        "runtime.board",
+    },
     {"runtime.blobs", "runtime.brokers", "runtime.http", "runtime.devices", "runtime.failure"},
     {"runtime.context", "runtime.brokers.memory", "runtime.schema"},
     {"runtime.function", "runtime.sqlite", "runtime.audit"},
