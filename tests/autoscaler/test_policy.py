@@ -399,23 +399,29 @@ def test_the_tolerance_holds_its_own_edges(replicas: int, backlog: int, expected
     assert once(policy, memory, ready=backlog, replicas=replicas)[0].replicas == expected
 
 
-@pytest.mark.parametrize("target", [0.1, 0.3, 0.7, 1.1, 2.3])
+@pytest.mark.parametrize("target", [0.1, 0.3, 0.57, 1.001, 2.3])
 def test_a_fractional_target_divides_exactly(target: float) -> None:
-    policy = replace(LOCAL, target=target, max_replicas=100_000, tolerance=0)
-    fast = replace(policy, behavior=Behavior(scale_up=Rates((Rate(100_000, "replicas"),))))
-    for tens in range(1, 200):
-        backlog = round(target * 10) * tens
-        decision, _ = once(fast, settled(next_sync=0), ready=backlog, replicas=1)
-        assert decision.replicas == 10 * tens
+    fast = Behavior(scale_up=Rates((Rate(1_000_000, "replicas"),)))
+    policy = replace(LOCAL, target=target, max_replicas=1_000_000, tolerance=0, behavior=fast)
+    for times in range(1, 200):
+        backlog = round(target * 1000) * times
+        decision, _ = once(policy, settled(next_sync=0), ready=backlog, replicas=1)
+        assert decision.replicas == 1000 * times
+
+
+def test_the_smallest_target_is_a_thousandth() -> None:
+    policy = replace(LOCAL, target=1e-9, max_replicas=5)
+    assert once(policy, settled(next_sync=0), ready=1, replicas=1)[0].replicas == 5
 
 
 def test_scale_in_waits_until_the_window_holds_no_higher_recommendation() -> None:
-    memory = settled(next_sync=0, recommendations=(Sample(80, 6),))
+    memory = settled(next_sync=0, recommendations=(Sample(80, 6), Sample(85, 3)))
     decision, memory = once(memory=memory, ready=8, replicas=6)
     held = "backlog 8 / target 4 → 2, held at 6 by the stabilization window (10 s left)"
     assert decision == Decision(6, held)
     assert once(memory=memory, now=109.9, ready=8, replicas=6)[0].replicas == 6
-    assert once(memory=memory, now=110.0, ready=8, replicas=6)[0].replicas == 2
+    assert once(memory=memory, now=110.0, ready=8, replicas=6)[0].replicas == 3
+    assert once(memory=memory, now=115.0, ready=8, replicas=3)[0].replicas == 2
 
 
 def test_behavior_nil_counts_the_recommendation_on_the_edge_of_the_window() -> None:
