@@ -1,0 +1,255 @@
+"""The command `lumbre`: start a node, and ask one over HTTP.
+
+Here are the commands of this machine; those that ask about functions and invocations are in
+`runtime.calls`.  All import what they need when they run, so that `lumbre --help` answers at once.
+Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 not finished yet, 130 interrupted.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (a checkout may be run by any Python)
+    sys.exit(
+        "lumbre needs Python 3.11 or newer, and this is {}.{}: make a virtual environment of a"
+        " newer one".format(*sys.version_info[:2])
+    )
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from typer.core import TyperGroup
+
+from runtime import calls
+from runtime.errors import ConfigurationError, LumbreError
+from runtime.flags import FAILED, Json, Url, help_of, takes_settings
+from runtime.settings import Settings, origin, read_settings
+
+
+class Commands(TyperGroup):
+    """The commands, with every error that somebody can do something about in one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LumbreError as error:
+            typer.echo(f"lumbre: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="lumbre",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
+) -> None:
+    """GPU functions that rest at zero and light up on demand.
+
+    \b
+    Start like this:
+      lumbre new hello           write a function, and a test of it
+      lumbre up                  serve what is in functions/
+      lumbre invoke hello n=3    run it, from another terminal
+
+    Every command has examples: lumbre COMMAND --help
+    """
+    if version:
+        _print_version(json=False)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@takes_settings
+def up(**flags: Any) -> None:
+    """Serve the functions of a folder: gateway, queues, replicas and autoscaler in one process.
+
+    It runs until Ctrl-C, which lets what runs finish. Every flag may also be a variable
+    (LUMBRE_PORT) or a line in lumbre.toml (port = 8081); see lumbre settings.
+
+    \b
+    Examples:
+      lumbre up
+      lumbre up --port 8081 --functions examples --reload
+      lumbre up --simulate-gpu    GPU replicas that compute on the CPU, to try it out
+    """
+    settings = read_settings(flags)
+    from runtime.node import run_node
+
+    run_node(settings)
+
+
+def settings(json: Json = False) -> None:
+    """Print every setting, its value and where that came from.
+
+    \b
+    Examples:
+      lumbre settings
+      LUMBRE_PORT=9000 lumbre settings
+    """
+    from runtime import session, terminal
+
+    values = read_settings().model_dump(mode="json")
+    rows = [(name, _without_password(value), origin(name, {})) for name, value in values.items()]
+    if json:
+        session.print_json({n: {"value": value, "origin": where} for n, value, where in rows})
+        return
+    described = [(*row, Settings.model_fields[row[0]].description or "") for row in rows]
+    session.show(terminal.settings(described))
+
+
+def audit(url: Url = None, json: Json = False) -> None:
+    """Check that every accepted invocation is accounted for; exit 1 if not.
+
+    Asks the node; where none runs on this machine, reads its ledger.
+
+    \b
+    Examples:
+      lumbre audit
+      lumbre audit --json
+    """
+    from runtime import session, terminal
+
+    found = _audit(url, json)
+    if json:
+        session.print_json(found)
+    else:
+        session.show(terminal.audit(found))
+    if not found["holds"]:
+        raise typer.Exit(FAILED)
+
+
+def _audit(url: str | None, json: bool) -> dict[str, Any]:
+    from runtime import session
+    from runtime.client import NoNode
+
+    try:
+        with session.asking(url, json) as node:
+            found: dict[str, Any] = node.get("/audit")
+            return found
+    except NoNode as gone:
+        if url is not None:  # a node that was named is not this machine's ledger
+            raise
+        return _audit_ledger(read_settings().ledger, gone)
+
+
+def _audit_ledger(url: str, gone: LumbreError) -> dict[str, Any]:
+    """The same from the ledger itself, which is not made where there is none."""
+    import asyncio
+
+    from runtime import session
+    from runtime.audit import Audit
+    from runtime.ledger import Ledger
+
+    file = url.partition(":///")[2].partition("?")[0]  # any other URL is refused by Ledger.open
+    if file and not Path(file).is_file():
+        raise ConfigurationError(f"{gone}; and there is no ledger {file} to read")
+
+    async def read() -> Audit:
+        ledger = await Ledger.open(url)
+        try:
+            return await ledger.audit()
+        finally:
+            await ledger.close()
+
+    session.note(f"{gone}; read from {file}")
+    found = asyncio.run(read())
+    return {
+        "holds": found.holds,
+        "accepted": found.accepted,
+        "by_status": {status.value: count for status, count in found.by_status.items()},
+        "ignored_outcomes": found.ignored,
+        "problems": list(found.problems),
+    }
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The function's name.")],
+    gpu: Annotated[bool, typer.Option("--gpu", help="One in torch, for CPU and GPU.")] = False,
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="The project's folder.")
+    ] = Path(),
+    json: Json = False,
+) -> None:
+    """Write a function that works, functions/NAME.py, and a test that passes.
+
+    \b
+    Examples:
+      lumbre new hello
+      lumbre new blur --gpu --dir my-project
+    """
+    from runtime import session
+    from runtime.scaffold import scaffold
+
+    source, test = scaffold(name, folder / "functions", folder / "tests", gpu=gpu)
+    if json:
+        session.print_json({"function": str(source), "test": str(test)})
+        return
+    project = f"--functions {folder / 'functions'} " if folder != Path() else ""
+    typer.echo(f"wrote {source} and {test}")
+    typer.echo(f"  python -m pytest {test}")
+    typer.echo(f"  lumbre up {project}".rstrip())
+    typer.echo(f"  lumbre invoke {name} n=1000")
+
+
+def version(json: Json = False) -> None:
+    """Print the version of Lumbre and of Python.
+
+    \b
+    Examples:
+      lumbre version
+      lumbre version --json
+    """
+    _print_version(json)
+
+
+def _print_version(json: bool) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    try:
+        release = version("lumbre")
+    except PackageNotFoundError:
+        release = "from source"
+    if json:
+        typer.echo(orjson.dumps({"lumbre": release, "python": python_version()}))
+    else:
+        typer.echo(f"lumbre {release}, Python {python_version()}")
+
+
+def _without_password(value: Any) -> Any:
+    """A value that may be shown: a URL loses its password."""
+    return re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", value) if isinstance(value, str) else value
+
+
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Node": (up, settings, audit, version),
+    "Functions": (new, calls.functions, calls.describe, calls.invoke),
+    "Invocations": (
+        calls.invocations,
+        calls.show,
+        calls.result,
+        calls.logs,
+        calls.cancel,
+        calls.replay,
+    ),
+}
+
+app.callback(invoke_without_command=True, help=help_of(root))(root)
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel, help=help_of(command))(command)
+
+
+def main() -> None:
+    """The entry point of `lumbre`."""
+    app(prog_name="lumbre")

@@ -1,0 +1,267 @@
+"""How what a node says looks on a terminal: words, colours and tables.
+
+Everything here takes the API's JSON and gives something that rich prints.  What comes from users
+is wrapped in `plain`, so that neither markup nor escape sequences in it have an effect.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 200  # columns of what goes to a file or another program
+
+COLOURS = {
+    "queued": "blue",
+    "running": "cyan",
+    "succeeded": "green",
+    "failed": "red",
+    "timed_out": "red",
+    "cancelled": "yellow",
+    "dead": "red",
+}
+
+
+def console(*, error: bool = False) -> Console:
+    """A console on standard output or error, which wraps nothing where nobody looks."""
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else WIDE
+    return Console(stderr=error, width=width, highlight=False)
+
+
+# ── words ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def plain(value: object, style: str = "") -> Text:
+    """Text that is shown as it is."""
+    return Text(str(value).replace("\x1b", "␛"), style)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that suits them: 0.7 ms, 18 ms, 1.25 s, 2 min 5 s, 3 h 20 min."""
+    if seconds is None:
+        return ""
+    if not seconds:
+        return "0 ms"
+    if seconds < 0.0095:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} days"
+
+
+def at(instant: str | None) -> str:
+    """An RFC 3339 instant in this machine's time, to the second."""
+    if instant is None:
+        return ""
+    return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _short_at(instant: str) -> str:
+    """The time of day of today's instants, and of earlier ones the day as well."""
+    moment = datetime.fromisoformat(instant).astimezone()
+    today = moment.date() == datetime.now().astimezone().date()
+    return moment.strftime("%H:%M:%S" if today else "%m-%d %H:%M")
+
+
+def status(view: Mapping[str, Any]) -> Text:
+    """An invocation's status, and its attempt where that is not the first."""
+    text = plain(view["status"], COLOURS.get(view["status"], ""))
+    return text.append(f", attempt {view['attempt']}") if view["attempt"] > 1 else text
+
+
+def timing(timings: Mapping[str, float]) -> str:
+    """Where the time went: the whole, its parts, and the function's own phases within the run."""
+    parts = {name: timings.get(name, 0.0) for name in ("queue", "start", "run")}
+    own = [f"{name} {duration(s)}" for name, s in timings.items() if name not in parts]
+    split = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
+    within = f"; {', '.join(own)}" if own else ""
+    return f"{duration(sum(parts.values()))} ({split}{within})"
+
+
+def problem(given: Mapping[str, Any]) -> RenderableType:
+    """A problem (RFC 9457): its title, then every fault or the detail, then a traceback if any."""
+    lines = [plain(f"{given.get('title', 'Error')} ({given.get('status', '?')})", "bold red")]
+    for fault in given.get("errors") or ():
+        field = fault["pointer"].lstrip("/") or "input"
+        lines.append(plain(f"  {field}: {fault['detail']}"))
+    if not given.get("errors"):
+        lines.append(plain(f"  {given.get('detail', 'no reason was given')}"))
+    if traceback := (given.get("error") or {}).get("traceback"):
+        lines.append(plain(traceback.rstrip(), "dim"))
+    return Group(*lines)
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────────
+
+
+def functions(items: Iterable[Mapping[str, Any]]) -> Table:
+    """Functions, one line for each device of each."""
+    table = _table("function", "device", "replicas", "backlog", "p50", "p95", "waiting")
+    table.add_column("description")
+    for view in items:
+        if view["error"]:
+            fault = f"broken: {view['error']['type']}: {view['error']['message']}"
+            table.add_row(plain(view["name"], "red"), *[""] * 6, _short_line(fault, "red"))
+            continue
+        name, description = view["name"], view["description"].partition("\n")[0]
+        for device in view["devices"]:
+            table.add_row(plain(name), *_device_cells(view, device), _short_line(description))
+            name = description = ""
+    return table
+
+
+def _device_cells(view: Mapping[str, Any], device: str) -> list[Text]:
+    total = (view["latency"][device] or {}).get("total", {})
+    waiting = view["waiting"][device] or {}
+    return [
+        plain(device),
+        plain(replicas(view["replicas"][device])),
+        plain(f"{sum(view['backlog'][device][s] for s in ('ready', 'unacknowledged')):,}"),
+        plain(duration(total.get("p50"))),
+        plain(duration(total.get("p95"))),
+        plain(waiting.get("cause", ""), "yellow"),
+    ]
+
+
+def replicas(counts: Mapping[str, int]) -> str:
+    """How many replicas there are, and what those do that are not simply ready."""
+    others = [f"{counts[s]} {s}" for s in ("busy", "starting", "draining") if counts[s]]
+    number = sum(counts[state] for state in ("ready", "busy", "starting"))
+    return f"{number} ({', '.join(others)})" if others else str(number)
+
+
+def invocations(items: Iterable[Mapping[str, Any]]) -> Table:
+    """Invocations, one a line."""
+    # One space between columns, so that ids stay whole on a terminal of 80.
+    table = _table("id", "created", "device", "took", gap=1)
+    for name in ("status", "function", "error"):
+        table.add_column(name)
+    table.columns[0].min_width = 32
+    table.columns[4].min_width = max(map(len, COLOURS))
+    for view in items:
+        error = view["error"]
+        table.add_row(
+            plain(view["id"]),
+            plain(_short_at(view["created_at"])),
+            plain(view["device"]),
+            plain(duration(_total(view))),
+            status(view),
+            plain(view["function"]),
+            _short_line(f"{error['type']}: {error['message']}" if error else ""),
+        )
+    return table
+
+
+def invocation(view: Mapping[str, Any]) -> RenderableType:
+    """All there is to say of one invocation."""
+    rows = _pairs()
+    rows.add_row("id", plain(view["id"]))
+    rows.add_row("function", plain(f"{view['function']} (version {view['version']})"))
+    rows.add_row("status", status(view))
+    asked = "" if view["device"] == view["requested_device"] else f" ({view['requested_device']})"
+    rows.add_row("device", plain(view["device"] + asked))
+    for name in ("created", "started", "finished"):
+        if instant := view[f"{name}_at"]:
+            rows.add_row(name, plain(at(instant)))
+    if view["timings"]:
+        rows.add_row("took", plain(timing(view["timings"])))
+    if view["replica"]:
+        rows.add_row("replica", plain(view["replica"] + (", a cold start" if view["cold"] else "")))
+    _add_input(rows, view["input"])
+    if error := view["error"]:
+        rows.add_row("error", plain(f"{error['type']}: {error['message']}", "red"))
+        if error.get("traceback"):
+            rows.add_row("", plain(error["traceback"].rstrip(), "dim"))
+    if earlier := view["links"]["replayed_from"]:
+        rows.add_row("replay of", plain(earlier.rpartition("/")[2]))
+    for name, link in view["links"]["blobs"].items():
+        rows.add_row("blob", plain(f"{name}: {link}"))
+    attempts = [_attempt(attempt) for attempt in view.get("attempts", ())]
+    return Group(rows, *attempts)
+
+
+def _add_input(rows: Table, given: Mapping[str, Any]) -> None:
+    parameters = given["parameters"]
+    if parameters is None:
+        rows.add_row("input", plain("too large to show"))
+    for name, value in (parameters or {}).items():
+        rows.add_row("input", plain(f"{name} = {_short(value)}"))
+    for name, part in given["parts"].items():
+        rows.add_row("input", plain(f"{name}: {part['size']:,} bytes of {part['media_type']}"))
+
+
+def _short(value: Any, most: int = 200) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= most else f"{text[:most]} … ({len(text):,} characters)"
+
+
+def _attempt(attempt: Mapping[str, Any]) -> Text:
+    error = attempt["error"] or {"type": "", "message": "ended without an outcome"}
+    said = ": ".join(filter(None, (error["type"], error["message"])))
+    where = f"attempt {attempt['attempt']} on {attempt['replica']}"
+    return plain(f"{where}, {at(attempt['finished_at'])}: {said}", "yellow")
+
+
+def audit(found: Mapping[str, Any]) -> RenderableType:
+    """The sum that every accepted invocation is in, and whether it holds."""
+    table = _pairs()
+    for name, count in found["by_status"].items():
+        table.add_row(plain(name, COLOURS.get(name, "")), Text(f"{count:,}", justify="right"))
+    table.add_row("accepted", Text(f"{found['accepted']:,}", "bold", justify="right"))
+    if found["holds"]:
+        return Group(table, Text("holds: every accepted invocation is accounted for", "green"))
+    lines = [plain(f"  {sentence}", "red") for sentence in found["problems"]]
+    return Group(table, Text("does not hold:", "bold red"), *lines)
+
+
+def settings(rows: Iterable[tuple[str, object, str, str]]) -> Table:
+    """Settings: name, value, origin and description."""
+    table = _table("setting")
+    for name in ("value", "from", "what it is"):
+        table.add_column(name, overflow="fold")
+    for name, value, origin, description in rows:
+        told = plain(origin, "dim" if origin == "default" else "bold")
+        table.add_row(plain(name), plain(value), told, plain(description, "dim"))
+    return table
+
+
+def _table(*columns: str, gap: int = 2) -> Table:
+    """A table of columns that keep their width; add those that may shrink."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _short_line(value: str, style: str = "") -> Text:
+    """Text that is cut rather than wrapped where it does not fit."""
+    text = plain(value, style)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _pairs() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _total(view: Mapping[str, Any]) -> float | None:
+    timings = view["timings"]
+    if not timings:
+        return None
+    return float(sum(timings.get(name, 0.0) for name in ("queue", "start", "run")))
