@@ -21,7 +21,7 @@ import orjson
 
 from runtime.function import FunctionSpec, spec_from_json
 from runtime.model import Failure
-from runtime.sourcefile import digests
+from runtime.sourcefile import digest, digests
 from runtime.zygote import ForkServer, Zygote, ZygoteGone
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,10 @@ class Catalog:
             specs = [spec_from_json(spec) for spec in known["functions"]]
             self._files[file] = _File(specs, known["digests"])
             return
-        zygote = await self._load(file)
+        try:
+            zygote = await self._load(file)
+        except ZygoteGone:  # the fork server was killed, say: the next one is another
+            zygote = await self._load(file)
         answer = zygote.loaded
         if entry:
             self._drop_zygote(entry)
@@ -169,8 +172,12 @@ def function_files(folder: Path) -> list[Path]:
     )
 
 
-def imports_torch(file: str) -> bool:
-    """Whether the file imports torch at its top level, by its text; False if it cannot be read."""
+def imports_torch(file: str, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether the file imports torch at its top level, by its text; False if it cannot be read.
+
+    Siblings whose names begin with _ are looked into, too; `seen` are those that led here.
+    """
+    seen |= {file}
     try:
         tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -181,9 +188,9 @@ def imports_torch(file: str) -> bool:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module or "")
-    siblings = [Path(file).parent / f"{name}.py" for name in names if name.startswith("_")]
+    siblings = [str(Path(file).parent / f"{name}.py") for name in names if name.startswith("_")]
     return any(name.partition(".")[0] == "torch" for name in names) or any(
-        sibling.exists() and imports_torch(str(sibling)) for sibling in siblings
+        imports_torch(sibling, seen) for sibling in siblings if sibling not in seen
     )
 
 
@@ -201,4 +208,6 @@ def _made_by() -> str:
         release = version("lumbre")
     except PackageNotFoundError:
         release = "source"
-    return f"{release} {sys.version} {sys.prefix}"
+    # A spec that another edition of these two files has made may have another shape.
+    makers = [digest(str(Path(__file__).with_name(n))) for n in ("function.py", "sourcefile.py")]
+    return f"{release} {sys.version} {sys.prefix} {' '.join(makers)}"

@@ -5,10 +5,12 @@ zygote per function file.  A zygote imports its file, and forks replicas.  Neith
 CUDA, which does not survive a fork.  Torch's pages are shared by all of them, a file that hangs or
 crashes while it is imported takes nobody with it, and a changed file costs only its own zygote.
 
-Every process here is told to die with its parent (PR_SET_PDEATHSIG) and leaves when its control
-socket closes, so that `kill -9` of the node leaves nobody behind.  Orders and answers are JSON
-messages on a SOCK_SEQPACKET pair; file descriptors travel beside them (SCM_RIGHTS).  The client
-side is `runtime.zygote`.
+`kill -9` of the node leaves nobody behind: its control sockets close, at which a zygote kills its
+replicas with all that they have forked, and leaves.  Whoever runs user code or imports something
+may not notice, and is told to die with its parent instead (PR_SET_PDEATHSIG).
+
+Orders and answers are JSON messages on a SOCK_SEQPACKET pair; file descriptors travel beside them
+(SCM_RIGHTS).  The client side is `runtime.zygote`.
 """
 
 import contextlib
@@ -19,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -27,6 +30,7 @@ import orjson
 
 MAX_ORDER = 64 * 1024  # bytes of one order
 MAX_FDS = 4
+PATIENCE = 1.0  # seconds the root leaves to its zygotes, which have replicas to kill
 PR_SET_PDEATHSIG = 1
 
 Order = dict[str, Any]
@@ -41,9 +45,10 @@ class Nursery:
     `{"forked": name, "pid": n}` and `{"ended": name, "status": wait status}`.
     """
 
-    def __init__(self, control: socket.socket, body: Body) -> None:
+    def __init__(self, control: socket.socket, body: Body, patience: float = 0.0) -> None:
         self.control = control
         self.body = body
+        self.patience = patience  # seconds children may take to leave by themselves at the end
         self.children: dict[int, str] = {}
         self.wakeup, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -53,16 +58,28 @@ class Nursery:
 
     def run(self) -> NoReturn:
         """Serve orders until the control socket closes, then end every child and exit."""
+        die_with_parent(None)
         while True:
-            readable, _, _ = select.select([self.control.fileno(), self.wakeup], [], [])
-            if self.wakeup in readable:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self.wakeup, 4096)
-            self.reap()
+            readable = self.wait([self.control.fileno()])
             if self.control.fileno() in readable and not self.serve():
-                for pid in self.children:
-                    kill_group(pid)
-                os._exit(0)
+                self.leave()
+
+    def wait(self, fds: list[int], seconds: float | None = None) -> list[int]:
+        """Those of `fds` that can be read, once one can or a child has ended."""
+        readable, _, _ = select.select([*fds, self.wakeup], [], [], seconds)
+        if self.wakeup in readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.wakeup, 4096)
+        self.reap()
+        return readable
+
+    def leave(self) -> NoReturn:
+        until = time.monotonic() + self.patience
+        while self.children and (left := until - time.monotonic()) > 0:
+            self.wait([], left)
+        for pid in self.children:
+            kill_group(pid)
+        os._exit(0)
 
     def serve(self) -> bool:
         """Carry out one order; False once there will be no more."""
@@ -137,10 +154,13 @@ def kill_group(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)  # it may not have reached setpgid yet
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; leave at once if it already has."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+def die_with_parent(parent: int | None) -> None:
+    """Have the kernel kill this process when its parent ends; leave at once if it already has.
+
+    None takes that back, for a process that can see for itself that its control socket closes.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0 if parent is None else signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
         os._exit(1)
 
 
@@ -150,8 +170,11 @@ def zygote(order: Order, fds: list[int]) -> None:
     from runtime.sourcefile import SourceFile
 
     control = socket.socket(fileno=fds[0])
+    own = os.getpid()
     source = SourceFile(order["file"])
     answer = source.load()
+    if os.getpid() != own:
+        os._exit(0)  # the file forks while it is imported, and this is the child
     gc.collect()
     gc.freeze()  # the collector would otherwise write to, and so copy, every shared page
     # A description can be longer than a message may be, so it travels as a file.
@@ -174,13 +197,20 @@ def main() -> NoReturn:
     import runtime.sourcefile  # noqa: F401
 
     if "torch" in preload:
+        _preload_torch()
+    control = socket.socket(fileno=int(control_fd))
+    with contextlib.suppress(BrokenPipeError):  # the node has gone meanwhile
+        control.send(b'{"ready":true}')
+    Nursery(control, zygote, PATIENCE).run()
+
+
+def _preload_torch() -> None:
+    """Import torch; where that fails, each file that imports it fails, and says why."""
+    with contextlib.suppress(Exception):
         import numpy  # noqa: F401
         import torch
 
         torch.set_num_threads(1)  # no thread pool here: it would not survive the fork
-    control = socket.socket(fileno=int(control_fd))
-    control.send(b'{"ready":true}')
-    Nursery(control, zygote).run()
 
 
 if __name__ == "__main__":

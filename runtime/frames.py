@@ -1,6 +1,6 @@
 """The wire between a worker and its replicas: length, kind, header, bytes.
 
-A frame is `length (u32) | kind (u8) | header length (u16) | header (JSON) | body`, little-endian;
+A frame is `length (u32) | kind (u8) | header length (u32) | header (JSON) | body`, little-endian;
 length counts header and body.  It never leaves the machine, and carries no pickle.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-HEAD = Struct("<IBH")
+HEAD = Struct("<IBI")
 SIZE = HEAD.size
 
 

@@ -8,6 +8,7 @@ imported (a throw-away child) and used where it may not (the gateway).
 import copy
 import dataclasses
 import inspect
+import math
 import re
 import types
 import typing
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import orjson
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from runtime.context import Context
@@ -237,6 +238,8 @@ class Arguments:
     def __init__(self, target: Any) -> None:
         self.declared: Declaration = getattr(target, MARK)
         self.target = target
+        if inspect.isclass(target) and not inspect.isfunction(target.__call__):
+            raise self._wrong("is a class without __call__: write `def __call__(self, …)`")
         self.signed = target.__call__ if inspect.isclass(target) else target
         if inspect.iscoroutinefunction(self.signed) or inspect.isasyncgenfunction(self.signed):
             raise self._wrong(
@@ -248,19 +251,18 @@ class Arguments:
             raise self._wrong(f"has an annotation that cannot be resolved: {error}") from error
         self.takes_context: str | None = None
         fields = [field for p in self._parameters() if (field := self._field(p))]
-        if self.declared.batching:
-            self.adapter = self._batched(fields)
-            self.binary: dict[str, str] = {}
-            self.names = tuple(self.adapter.json_schema().get("properties", {}))
-        else:
-            shape = dataclasses.make_dataclass(
-                self.declared.name,
-                fields,
-                kw_only=True,
-                namespace={"__pydantic_config__": ConfigDict(extra="forbid")},
-            )
-            self.adapter = TypeAdapter(shape)
-            self.names = tuple(name for name, _, _ in fields)
+        try:
+            self.adapter = self._batched(fields) if self.declared.batching else self._shape(fields)
+            properties = self.adapter.json_schema().get("properties", {})
+        except PydanticUserError as error:
+            what = error.message.partition("\n")[0].partition(". ")[0]
+            raise self._wrong(
+                f"has a parameter that JSON cannot fill ({what}): take numbers, strings, lists,"
+                " dicts, pydantic models or bytes"
+            ) from error
+        self.names = tuple(properties if self.declared.batching else (n for n, _, _ in fields))
+        self.binary: dict[str, str] = {}
+        if not self.declared.batching:
             self.binary = {name: m for name, hint, _ in fields if (m := media_type_of(hint))}
         for taken in RESERVED.intersection(self.names):
             raise self._wrong(f"has a parameter named {taken!r}, which is reserved: rename it")
@@ -313,7 +315,17 @@ class Arguments:
             return name, hint, dataclasses.field(default_factory=lambda: copy.copy(default))
         return name, hint, dataclasses.field(default=default)
 
+    def _shape(self, fields: list[tuple[str, Any, Any]]) -> TypeAdapter[Any]:
+        namespace = {"__pydantic_config__": ConfigDict(extra="forbid")}
+        return TypeAdapter(
+            dataclasses.make_dataclass(
+                self.declared.name, fields, kw_only=True, namespace=namespace
+            )
+        )
+
     def _batched(self, fields: list[tuple[str, Any, Any]]) -> TypeAdapter[Any]:
+        if inspect.isgeneratorfunction(self.signed):
+            raise self._wrong("is batched and a generator: return the list of results at once")
         if len(fields) != 1 or get_origin(fields[0][1]) is not list:
             raise self._wrong("is batched: let it take `items: list[Item]` and nothing else")
         (item,) = get_args(fields[0][1])
@@ -386,14 +398,22 @@ def _check(declared: Declaration) -> None:
         raise wrong("name", "must be lower case letters, digits and _, start with a letter, ≤ 63")
     if not declared.devices or not set(declared.devices) <= set(DEVICES):
         raise wrong("devices", f"is {declared.devices!r}: give 'cpu', 'gpu' or both")
-    if not declared.timeout > 0:
-        raise wrong("timeout", f"is {declared.timeout!r}: give seconds above 0")
+    if not _finite(declared.timeout) or not declared.timeout > 0:
+        raise wrong("timeout", f"is {declared.timeout!r}: give seconds above 0, and not infinity")
     if declared.max_attempts < 1:
         raise wrong("max_attempts", "must be at least 1")
-    if declared.batching and (declared.batching.max_size < 1 or declared.batching.max_wait < 0):
+    if (batching := declared.batching) and (
+        batching.max_size < 1 or not _finite(batching.max_wait) or batching.max_wait < 0
+    ):
         raise wrong("batching", "needs max_size ≥ 1 and max_wait ≥ 0 seconds")
-    if declared.retries and (declared.retries.max_attempts < 1 or declared.retries.backoff < 0):
+    if (retries := declared.retries) and (
+        retries.max_attempts < 1
+        or not _finite(retries.backoff, retries.max_backoff)
+        or min(retries.backoff, retries.max_backoff) < 0
+    ):
         raise wrong("retries", "needs max_attempts ≥ 1 and backoff ≥ 0 seconds")
+    if retries and isinstance(retries.on, str):
+        raise wrong("retries", f"has on={retries.on!r}: give a tuple of names, ({retries.on!r},)")
     for device, scaling in declared.scaling.items():
         if device not in declared.devices:
             raise wrong("scaling", f"names {device!r}, which is not among devices")
@@ -401,7 +421,15 @@ def _check(declared: Declaration) -> None:
             raise wrong(f"scaling[{device!r}]", message)
 
 
+def _finite(*numbers: float) -> bool:
+    """Whether each is a number, and neither infinite nor NaN, for which JSON has no word."""
+    return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+
+
 def _scaling_fault(s: Scaling) -> str | None:
+    durations = (s.polling_interval, s.cooldown, s.stabilization_window)
+    if not _finite(s.target, s.activation, s.tolerance, *durations):
+        return "takes finite numbers only"
     if s.min_replicas < 0:
         return "min_replicas must not be negative"
     if s.max_replicas is not None and s.max_replicas < max(1, s.min_replicas):

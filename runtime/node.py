@@ -93,7 +93,9 @@ class Node:
 
     async def _serve(self, specs: Iterable[FunctionSpec]) -> None:
         for spec in specs:
-            queues = [QueueSpec(queue_name(spec.name, d), GIVEN_BACK_LIMIT) for d in spec.devices]
+            asked = max(spec.max_attempts, spec.retries.max_attempts if spec.retries else 0)
+            limit = max(GIVEN_BACK_LIMIT, asked)
+            queues = [QueueSpec(queue_name(spec.name, d), limit) for d in spec.devices]
             await self.broker.declare(queues)
             await self.worker.take(spec)
             for device in spec.devices:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from runtime.brokers import Broker, Consumer, Delivery
 from runtime.devices import GpuSlots
-from runtime.function import FunctionSpec
+from runtime.function import Batching, FunctionSpec
 from runtime.model import (
     JSON,
     Device,
@@ -88,11 +88,13 @@ class Pool:
         self._zygote = zygote
         self._slots = slots
         self._order = order
-        self._memory_limit = spec.resources.memory or memory_limit
+        self._memory = memory_limit  # bytes, unless the function says otherwise
         self._consumer: Consumer | None = None
         self._consuming: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
         self._numbers = count(1)
+        self._gathered: list[Delivery] = []  # for the next batch
+        self._gathering: asyncio.TimerHandle | None = None  # until it goes as it is
         self._tick: asyncio.TimerHandle | None = None
         self._retry_start: asyncio.TimerHandle | None = None
         self._not_before = 0.0  # loop time of the next allowed start
@@ -136,7 +138,6 @@ class Pool:
     def replace(self, spec: FunctionSpec) -> None:
         """Go on with another version of the function; what runs is finished by the old one."""
         self.spec = spec
-        self._memory_limit = spec.resources.memory or self._memory_limit
         self.failed_starts, self.trouble, self._not_before = 0, None, 0.0
         self._samples, self._slowest, self._pipeline = 0, 0.0, 1
         for process in list(self.replicas):
@@ -174,6 +175,11 @@ class Pool:
 
         The function is told first (`context.cancelled`) and killed half a second later.
         """
+        for delivery in self._gathered:
+            if delivery.message.id == invocation:
+                self._gathered.remove(delivery)
+                delivery.ack()
+                return True
         for process in self.replicas:
             for job in process.jobs:
                 if lease := job.leases.get(invocation):
@@ -188,52 +194,49 @@ class Pool:
     # ── deliveries in ─────────────────────────────────────────────────────────────────────────
 
     async def _consume(self, consumer: Consumer) -> None:
-        if self.spec.batching:
-            await self._consume_batches(consumer)
-            return
         async for delivery in consumer:
-            if (process := self._least_loaded()) is None:
-                delivery.requeue(counted=False)
-                self._set_capacity()
+            if self.spec.batching:
+                self._gather(delivery, self.spec.batching)
             else:
-                self._hand_over(process, [delivery])
+                self._take([delivery])
+        self._take_gathered()
 
-    async def _consume_batches(self, consumer: Consumer) -> None:
+    def _gather(self, delivery: Delivery, batching: Batching) -> None:
         """Gather deliveries until a batch is full or its first has waited long enough.
 
         One that was attempted before runs alone: whatever killed its batch may be in it.
         """
-        gathered: list[Delivery] = []
-        timer: asyncio.TimerHandle | None = None
+        if delivery.message.attempt > 1:
+            self._take_gathered()
+            self._take([delivery])
+            return
+        self._gathered.append(delivery)
+        if len(self._gathered) >= batching.max_size:
+            self._take_gathered()
+        elif self._gathering is None:
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.call_later(batching.max_wait, self._take_gathered)
 
-        def go() -> None:
-            nonlocal timer
-            if timer:
-                timer.cancel()
-                timer = None
-            if gathered:
-                batch, gathered[:] = gathered[:], []
-                if (process := self._least_loaded()) is None:
-                    for delivery in reversed(batch):
-                        delivery.requeue(counted=False)
-                    self._set_capacity()
-                else:
-                    self._hand_over(process, batch)
+    def _take_gathered(self) -> None:
+        if self._gathering:
+            self._gathering.cancel()
+            self._gathering = None
+        batch, self._gathered = self._gathered, []
+        if batch:
+            self._take(batch)
 
-        async for delivery in consumer:
-            assert self.spec.batching
-            if delivery.message.attempt > 1:
-                go()
-                gathered.append(delivery)
-                go()
-                continue
-            gathered.append(delivery)
-            if len(gathered) >= self.spec.batching.max_size:
-                go()
-            elif timer is None:
-                loop = asyncio.get_running_loop()
-                timer = loop.call_later(self.spec.batching.max_wait, go)
-        go()
+    def _take(self, deliveries: list[Delivery]) -> None:
+        """Hand deliveries to a replica together; back to the queue where there is none."""
+        process = self._least_loaded()
+        if process is None:
+            for delivery in reversed(deliveries):
+                delivery.requeue(counted=False)
+            self._set_capacity()
+        elif self.spec.batching or len(deliveries) == 1:
+            self._hand_over(process, deliveries)
+        else:  # they were gathered for a version that was batched
+            for delivery in deliveries:
+                self._take([delivery])
 
     def _least_loaded(self) -> ReplicaProcess | None:
         ready = [p for p in self.replicas if p.state is State.READY]
@@ -249,9 +252,8 @@ class Pool:
         if self.spec.batching:
             headers, bodies = [], []
             for delivery in deliveries:
-                parameters = delivery.message.payload.parameters or b"{}"
                 headers.append(self._header(delivery.message, deadline))
-                bodies.append(parameters)
+                bodies.append(delivery.message.payload.parameters or b"")
             process.send(Job(leases), {"batch": headers}, *bodies)
         else:
             message = deliveries[0].message
@@ -363,7 +365,7 @@ class Pool:
 
     def _should_retry(self, message: Message, bases: list[str]) -> bool:
         retries = self.spec.retries
-        if retries is None or message.attempt >= retries.max_attempts or self._closing:
+        if retries is None or message.attempt >= retries.max_attempts:
             return False
         names = set(bases) | {base.rpartition(".")[2] for base in bases}
         return bool(names & set(retries.on))
@@ -500,7 +502,7 @@ class Pool:
             "last_output": lease.capture.last(LAST_OUTPUT) if lease.capture else ""
         }
         if process.killed_for == "memory":
-            limit = self._memory_limit
+            limit = self._memory_limit()
             text = f"the replica held more than {limit:,} bytes of memory and was killed"
             return Failure("MemoryLimit", text, None, details)
         how = ending(status)
@@ -516,6 +518,8 @@ class Pool:
     def _let_go(self, process: ReplicaProcess) -> None:
         if process.state is State.STARTING and process.pid is None and not process.jobs:
             process.kill("scale-in")
+            if not process.forked:
+                self._remove(process)
         elif process.state is not State.ENDED:
             process.state = State.DRAINING
             if self._is_done(process):
@@ -539,12 +543,15 @@ class Pool:
             self._watch_one(process)
         self._tick = asyncio.get_running_loop().call_later(TICK, self._watch) if busy else None
 
+    def _memory_limit(self) -> int:
+        return self.spec.resources.memory or self._memory
+
     def _watch_one(self, process: ReplicaProcess) -> None:
         job = process.running()
         ran = time.monotonic() - process.running_since(job) if job else 0.0
         if job and ran > self.spec.timeout:
             self._time_out(process, job, ran)
-        elif process.memory() > self._memory_limit:
+        elif process.memory() > self._memory_limit():
             process.kill("memory")
         elif job is not process.jobs[0]:
             process.prod()  # what is done waits behind something slow

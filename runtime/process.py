@@ -123,6 +123,11 @@ class ReplicaProcess(asyncio.Protocol):
         await self._loop.create_unix_connection(lambda: self, sock=ours)
 
     @property
+    def forked(self) -> bool:
+        """Whether there is a process; before, its zygote is still being loaded."""
+        return self._zygote is not None
+
+    @property
     def load(self) -> int:
         """Jobs it has in hand."""
         return len(self.jobs)

@@ -7,6 +7,7 @@ main thread and is alone there: one invocation (or one batch) at a time.
 
 import contextlib
 import ctypes
+import faulthandler
 import inspect
 import logging
 import os
@@ -59,6 +60,7 @@ def main(source: "SourceFile", order: dict[str, Any], fds: list[int]) -> None:
     os.close(output)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.enable()  # a replica that crashes leaves its Python stack as its last output
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")  # under memory pressure the kernel takes a replica, not the gateway
@@ -202,9 +204,11 @@ class Replica:
             end = start + one["parameters"]
             context = self._context(one, ())
             try:
-                items.append(self.arguments.build(body[start:end], {}))
+                key = one.get("key")
+                parameters = self.blobs.read(key) if key else body[start:end]
+                items.append(self.arguments.build(parameters, {}))
                 contexts.append(context)
-            except InvalidInput as error:
+            except Exception as error:
                 yield self._failed(one["id"], context, error, began)
             start = end
         if not contexts:
@@ -296,7 +300,8 @@ class Replica:
     ) -> bytes:
         told = describe_failure(error)
         if not isinstance(error, InvalidInput):
-            with contextlib.suppress(OSError, ValueError):  # user code may have closed stderr
+            # User code may have closed stderr, or put something else in its place.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stderr.write(told["traceback"])
         header: Header = {
             "id": invocation,
@@ -310,9 +315,9 @@ class Replica:
 
     def _flush_output(self) -> bool:
         """Push buffered output into the pipe; True if any waits there to be read."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
         LIBC.fflush(None)
         waiting = array("i", [0])
         with contextlib.suppress(OSError):  # user code may have closed or replaced fd 1

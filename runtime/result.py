@@ -3,6 +3,7 @@
 bytes and `Blob` go as they are, tensors and arrays as `.npy`, everything else as JSON.
 """
 
+import contextlib
 import io
 import math
 from typing import Any
@@ -43,7 +44,9 @@ def to_json(value: Any) -> bytes:
     """JSON of a value; raises ResultNotSerializable naming its type and what to return instead."""
     try:
         if isinstance(value, dict | list | str | int | float | bool | None):
-            return orjson.dumps(value, default=_to_python, option=orjson.OPT_NON_STR_KEYS)
+            # It is the faster one, but refuses sets, decimals, integers over 64 bits and more.
+            with contextlib.suppress(orjson.JSONEncodeError):
+                return orjson.dumps(value, default=_to_python, option=orjson.OPT_NON_STR_KEYS)
         return pydantic_core.to_json(value, inf_nan_mode="null", fallback=_to_python)
     except (TypeError, ValueError, pydantic_core.PydanticSerializationError) as error:
         raise ResultNotSerializable(
@@ -80,10 +83,22 @@ def _npy(value: Any) -> bytes | None:
         return None  # a scalar is a JSON number
     import numpy
 
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.float() if value.dtype.is_floating_point and value.itemsize == 2 else value
-        value = value.numpy()
     buffer = io.BytesIO()
-    numpy.save(buffer, value, allow_pickle=False)
+    try:
+        numpy.save(buffer, _to_numpy(value), allow_pickle=False)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ResultNotSerializable(
+            f"the function returned a {kind.__name__} that has no .npy form ({error}): return a"
+            " dense array of numbers"
+        ) from error
     return buffer.getvalue()
+
+
+def _to_numpy(value: Any) -> Any:
+    """An array as it is, a tensor as an array; what NumPy has no word for becomes float32."""
+    if not hasattr(value, "detach"):
+        return value
+    value = value.detach().cpu().resolve_conj().resolve_neg()
+    if value.dtype.is_floating_point and value.itemsize <= 2:
+        value = value.float()
+    return value.numpy()

@@ -37,7 +37,7 @@ class SourceFile:
         except (Exception, SystemExit) as error:
             answer["error"] = {
                 "type": type(error).__name__,
-                "message": str(error),
+                "message": str(error) or type(error).__name__,
                 "traceback": self._traceback(error),
             }
         answer["files"] = digests(self._dependencies())

@@ -5,6 +5,7 @@ fork server is told to die with the thread that made it.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -72,6 +73,7 @@ class Zygote:
         self.loaded: Answer = {}
         self.on_ended: dict[str, Callable[[int | None], None]] = {}  # by replica, with its status
         self.line: Line
+        self._pids: dict[str, int] = {}  # by replica
         self._leaving = False
 
     @property
@@ -87,12 +89,10 @@ class Zygote:
 
     def kill(self, name: str) -> None:
         """SIGKILL a replica and everything in its process group."""
-        if self.alive:
-            self.line.send({"do": "kill", "name": name})
+        self._tell({"do": "kill", "name": name})
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        if self.alive:
-            self.line.send({"do": "signal", "name": name, "signal": int(number)})
+        self._tell({"do": "signal", "name": name, "signal": int(number)})
 
     def close(self) -> None:
         """Let it go: it ends its replicas and exits."""
@@ -105,14 +105,26 @@ class Zygote:
         if not self.on_ended:
             self.close()
 
+    def _tell(self, order: dict[str, Any]) -> None:
+        if self.alive:
+            with contextlib.suppress(ZygoteGone):  # it is going, and its replicas go with it
+                self.line.send(order)
+
     def _answer(self, answer: Answer) -> None:
+        if "forked" in answer:
+            self._pids[answer["forked"]] = answer["pid"]
         if "ended" in answer and (ended := self.on_ended.pop(answer["ended"], None)):
+            self._pids.pop(answer["ended"], None)
             ended(answer["status"])
             if self._leaving and not self.on_ended:
                 self.close()
 
     def _gone(self) -> None:
-        # The kernel kills its replicas with it (PR_SET_PDEATHSIG).
+        # The kernel kills its replicas with it (PR_SET_PDEATHSIG), but not what these have forked.
+        for pid in self._pids.values():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        self._pids.clear()
         ended, self.on_ended = self.on_ended, {}
         for callback in ended.values():
             callback(None)
@@ -126,12 +138,13 @@ class ForkServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.line: Line | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._ended: dict[str, Callable[[int], None]] = {}
+        self._ended: dict[str, Callable[[int | None], None]] = {}  # by zygote
         self._count = 0
 
     async def start(self) -> None:
         """Be ready to load files; starts the process if it is not running."""
-        if self.process is None or self.process.poll() is not None:
+        if self.line is None or not self.line.open:
+            self._reap()
             self._spawn()
         assert self._ready is not None
         await asyncio.shield(self._ready)
@@ -150,39 +163,58 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         loaded: asyncio.Future[int | None] = loop.create_future()
 
-        def settle(status: int | None) -> None:
+        def on_loaded(_: Answer) -> None:
             if not loaded.done():
+                loaded.set_result(None)
+
+        def on_ended(status: int | None) -> None:
+            if not loaded.done() and status is None:
+                loaded.set_exception(ZygoteGone("the fork server ended"))
+            elif not loaded.done():
                 loaded.set_result(status)
 
         zygote = Zygote(file)
-        zygote.line = Line(ours, lambda _: settle(None))
-        self._ended[name] = settle
-        with tempfile.TemporaryDirectory(prefix="lumbre-") as folder:
-            answer = Path(folder, "answer")
-            with theirs:
-                order = {"do": "fork", "name": name, "file": file, "answer": str(answer)}
-                self.line.send(order, [theirs.fileno()])
-            try:
-                status = await asyncio.wait_for(loaded, LOAD_TIMEOUT)
-            except TimeoutError:
-                self.line.send({"do": "kill", "name": name})
-                zygote.loaded = _error("Timeout", f"importing took over {LOAD_TIMEOUT:.0f} s")
-            else:
-                if status is None:
-                    zygote.loaded = orjson.loads(answer.read_bytes())
-                else:
-                    what = f"the process ended while importing: {ending(status)}"
-                    zygote.loaded = _error("ImportCrashed", what)
+        zygote.line = Line(ours, on_loaded)
+        self._ended[name] = on_ended
+        try:
+            zygote.loaded = await self._import(name, zygote, theirs, loaded)
+        except BaseException:
+            zygote.line.close()
+            raise
         zygote.line.on_answer = zygote._answer
         zygote.line.on_gone = zygote._gone
         if zygote.loaded["error"]:
             zygote.line.close()
         return zygote
 
+    async def _import(
+        self, name: str, zygote: Zygote, theirs: socket.socket, loaded: "asyncio.Future[int | None]"
+    ) -> Answer:
+        """Fork the zygote, and wait for what it tells of its file."""
+        assert self.line is not None
+        with tempfile.TemporaryDirectory(prefix="lumbre-") as folder:
+            answer = Path(folder, "answer")
+            with theirs:
+                order = {"do": "fork", "name": name, "file": zygote.file, "answer": str(answer)}
+                self.line.send(order, [theirs.fileno()])
+            try:
+                status = await asyncio.wait_for(loaded, LOAD_TIMEOUT)
+            except TimeoutError:
+                self.line.send({"do": "kill", "name": name})
+                return _error("Timeout", f"importing took over {LOAD_TIMEOUT:g} s")
+            if status is None:
+                return dict(orjson.loads(answer.read_bytes()))
+            what = f"the process ended while importing: {ending(status)}"
+            return _error("ImportCrashed", what)
+
     def close(self) -> None:
         """End the process and, with it, its zygotes and their replicas."""
         if self.line:
             self.line.close()
+        self._reap()
+
+    def _reap(self) -> None:
+        """Wait for the process, whose line is closed; it leaves by itself unless it hangs."""
         if self.process and self.process.poll() is None:
             try:
                 self.process.wait(2)
@@ -225,7 +257,7 @@ class ForkServer:
             )
         ended, self._ended = self._ended, {}
         for callback in ended.values():
-            callback(signal.SIGKILL)
+            callback(None)
 
 
 def ending(status: int | None) -> str:
