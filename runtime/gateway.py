@@ -407,6 +407,8 @@ class Gateway:
             raise InvalidInput("status", f"is {status!r}: one of {', '.join(Status)}")
         limit = _whole(query.get("limit", "50"), "limit", 1, MAX_LIMIT)
         since = _instant(query.get("since"))
+        if since is not None:
+            since -= 1e-6  # instants are told to the nearest microsecond: it may lie before
         items, cursor = await self.ledger.find(
             function=query.get("function"),
             status=Status(status) if status else None,
@@ -421,6 +423,8 @@ class Gateway:
 
     async def get_invocation(self, request: Request) -> Response:
         invocation = await self._invocation(request)
+        if invocation.message.attempt > 1:
+            await self.invocations.recorder.flush()  # the attempts before this one
         view = invocation_view(invocation, debug=self.settings.debug)
         view["attempts"] = [
             {
