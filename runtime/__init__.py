@@ -1,5 +1,13 @@
 """What a function is, and how one invocation of it runs."""
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (said before anything is imported that needs it)
+    sys.exit(
+        "lumbre needs Python 3.11 or newer, and this is {}.{}: make a virtual environment of a"
+        " newer one".format(*sys.version_info[:2])
+    )
+
 from runtime.context import Context as Context
 from runtime.errors import InvalidInput as InvalidInput
 from runtime.errors import LumbreError as LumbreError

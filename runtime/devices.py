@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from runtime.model import Device
 from runtime.settings import Settings
 
+SIMULATED = "simulated"  # in the place of a GPU's index, and in the names of its replicas
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -89,7 +91,7 @@ class GpuSlots:
     """Gives each GPU replica one GPU, and never more replicas than slots."""
 
     def __init__(self, machine: Machine) -> None:
-        indexes = [gpu.index for gpu in machine.gpus] or ["simulated"]
+        indexes = [gpu.index for gpu in machine.gpus] or [SIMULATED]
         self._free = [indexes[i % len(indexes)] for i in range(machine.gpu_slots)]
         self._waiting: list[Callable[[], None]] = []
 

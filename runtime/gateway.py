@@ -59,6 +59,7 @@ from runtime.views import (
     function_view,
     instant,
     invocation_view,
+    is_simulated,
     list_view,
 )
 from runtime.worker import Worker
@@ -248,6 +249,8 @@ class Gateway:
             "Invocation-Device": message.device,
             "Invocation-Attempt": str(message.attempt),
         }
+        if message.device == "gpu" and is_simulated(invocation):
+            headers["Invocation-Simulated"] = "true"
         if message.traceparent:
             headers["traceparent"] = message.traceparent
         if invocation.timings:

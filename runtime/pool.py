@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from runtime.brokers import Broker, Consumer, Delivery
-from runtime.devices import GpuSlots
+from runtime.devices import SIMULATED, GpuSlots
 from runtime.function import Batching, FunctionSpec
 from runtime.model import (
     JSON,
@@ -417,7 +417,8 @@ class Pool:
             self._slots.wait(self._fill)
             self.on_starved(self)
             return False
-        process = ReplicaProcess(f"{self.spec.name}-{self.device}-{next(self._numbers)}", self, gpu)
+        where = f"{self.device}-{SIMULATED}" if gpu == SIMULATED else self.device
+        process = ReplicaProcess(f"{self.spec.name}-{where}-{next(self._numbers)}", self, gpu)
         self.replicas.append(process)
         task = asyncio.create_task(self._spawn(process))
         self._starting.add(task)
@@ -430,7 +431,7 @@ class Pool:
             if process.state is not State.STARTING:  # let go while its zygote was loading
                 self._remove(process)
                 return
-            simulated = process.gpu == "simulated"
+            simulated = process.gpu == SIMULATED
             order = self._order | {
                 "attribute": self.spec.attribute,
                 "device": self.device,

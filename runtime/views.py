@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import orjson
 
 from runtime.catalog import Broken
-from runtime.devices import Machine
+from runtime.devices import SIMULATED, Machine
 from runtime.function import FunctionSpec
 from runtime.model import DEVICES, Depth, Device, Invocation, Part, ReplicaCounts
 from runtime.pool import Pool
@@ -43,6 +43,7 @@ def invocation_view(invocation: Invocation, *, debug: bool = False) -> dict[str,
         "timings": invocation.timings,
         "cold": invocation.cold,
         "replica": invocation.replica,
+        "simulated": is_simulated(invocation),
         "error": _error_view(invocation, debug),
         "input": _input_view(invocation),
         "links": {
@@ -57,6 +58,11 @@ def invocation_view(invocation: Invocation, *, debug: bool = False) -> dict[str,
         },
         "traceparent": invocation.traceparent,
     }
+
+
+def is_simulated(invocation: Invocation) -> bool:
+    """Whether the GPU it ran on was a CPU in disguise; the replica's name says so, for ever."""
+    return f"-{SIMULATED}-" in (invocation.replica or "")
 
 
 def _error_view(invocation: Invocation, debug: bool) -> dict[str, Any] | None:

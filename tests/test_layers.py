@@ -12,16 +12,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "autoscaler", "loadtest")
 
 FLOORS: list[set[str]] = [
-    {
-        "runtime.errors",
-        "runtime.model",
-        "runtime.settings",
-        "runtime.capture",
-        "runtime.frames",
-        "runtime.board",
-    },
-    {"runtime.blobs", "runtime.brokers", "runtime.http", "runtime.devices", "runtime.failure"},
-    {"runtime.context", "runtime.brokers.memory", "runtime.schema"},
+    {"runtime.errors", "runtime.model", "runtime.capture", "runtime.frames", "runtime.board"},
+    {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
+    {"runtime.context", "runtime.brokers.memory", "runtime.schema", "runtime.devices"},
     {"runtime.function", "runtime.sqlite", "runtime.audit"},
     {
         "runtime.result",
@@ -38,9 +31,17 @@ FLOORS: list[set[str]] = [
     {"runtime.worker", "runtime.views", "autoscaler.local"},
     {"runtime.gateway"},
     {"runtime.node"},
-    {"runtime.client", "runtime.scaffold", "runtime.terminal", "runtime.following"},
+    {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
+    {"runtime.cli.following", "runtime.cli.reference"},
+    {"runtime.cli.session"},
+    {"runtime.cli.calls"},
     {"runtime.cli"},
-    {"runtime.__main__", "loadtest.closed", "loadtest.embedded"},
+    {"runtime.__main__"},
+    {"loadtest.row", "loadtest.closed", "loadtest.echo", "loadtest.fingerprint", "loadtest.pace"},
+    {"loadtest.memory", "loadtest.report", "loadtest.server"},
+    {"loadtest.replicas", "loadtest.throughput"},
+    {"loadtest.starts", "loadtest.backlog"},
+    {"loadtest.embedded"},
 ]
 ANYWHERE = {"runtime", "autoscaler", "loadtest"}  # a package's own public names
 
@@ -48,7 +49,7 @@ ONLY = {
     "torch": {"runtime.context", "runtime.replica", "runtime.forkserver"},
     "uvicorn": {"runtime.http", "runtime.node"},
     "sqlalchemy": {"runtime.schema", "runtime.sqlite", "runtime.ledger", "runtime.audit"},
-    "typer": {"runtime.cli"},
+    "typer": {f"runtime.cli{m}" for m in ("", ".flags", ".session", ".calls")},
 }
 
 
@@ -61,6 +62,9 @@ def modules() -> dict[str, Path]:
             name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
             found[name.removesuffix(".__init__")] = file
     return found
+
+
+MODULES = modules()
 
 
 def imports(file: Path) -> set[str]:
@@ -80,12 +84,11 @@ def imports(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & MODULES.keys() or {node.module}
     return found
 
 
-MODULES = modules()
 FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 
 

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runtime.terminal import duration, plain, replicas
+from runtime.cli.terminal import duration, plain, replicas
 
 Schema = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 from rich.console import Console
 
 from runtime import Blob, Context, MediaType, function
+from runtime.cli.reference import examples, function_page, parameters, type_of
 from runtime.function import Arguments, describe
 from runtime.model import DEVICES
-from runtime.reference import examples, function_page, parameters, type_of
 
 
 class Colour(Enum):

@@ -14,11 +14,11 @@ import orjson
 import typer
 from rich.console import RenderableType
 
-from runtime import terminal
-from runtime.client import Answer, Client, Event, Lost, Refused, parse_server_timing
+from runtime.cli import terminal
+from runtime.cli.client import Answer, Client, Event, Lost, Refused, parse_server_timing
+from runtime.cli.flags import FAILED
+from runtime.cli.following import Following
 from runtime.errors import ConfigurationError
-from runtime.flags import FAILED
-from runtime.following import Following
 from runtime.model import Status
 from runtime.settings import read_settings
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import typer
 
-from runtime.flags import FAILED, Background, Function, Id, Json, Output, Url, Wait
+from runtime.cli.flags import FAILED, Background, Function, Id, Json, Output, Url, Wait
 
 if TYPE_CHECKING:
-    from runtime.client import Input
+    from runtime.cli.client import Input
 
 MAX_PAGE = 1000  # items that the API gives at once
 
@@ -28,7 +28,7 @@ def functions(url: Url = None, json: Json = False) -> None:
       lumbre functions
       lumbre functions --json | jq -r '.items\\[].name'
     """
-    from runtime import session, terminal
+    from runtime.cli import session, terminal
 
     with session.asking(url, json) as node:
         page = node.get("/functions")
@@ -48,7 +48,7 @@ def describe(function: Function, url: Url = None, json: Json = False) -> None:
       lumbre describe matmul
       lumbre describe matmul --json | jq .input_schema
     """
-    from runtime import reference, session
+    from runtime.cli import reference, session
 
     with session.asking(url, json) as node:
         view = node.get(f"/functions/{quote(function, safe='')}")
@@ -90,7 +90,7 @@ def invoke(
       lumbre invoke neural_network @parameters.json --follow
       lumbre invoke matmul n=8192 --async
     """
-    from runtime import session
+    from runtime.cli import session
     from runtime.model import new_id
 
     if background + follow + (wait is not None) > 1:
@@ -126,7 +126,7 @@ def result(
       lumbre result ID
       lumbre result ID --wait 60 -o product.npy
     """
-    from runtime import session
+    from runtime.cli import session
 
     _check_output(output)
     with session.asking(url, json) as node, session.going_on(id):
@@ -157,7 +157,7 @@ def invocations(
       lumbre invocations --function matmul --status failed --since 2h
       lumbre invocations --all --json > invocations.json
     """
-    from runtime import session, terminal
+    from runtime.cli import session, terminal
 
     query = {
         "function": function,
@@ -189,7 +189,7 @@ def show(id: Id, url: Url = None, json: Json = False) -> None:
     Examples:
       lumbre show ID
     """
-    from runtime import session, terminal
+    from runtime.cli import session, terminal
 
     with session.asking(url, json) as node:
         view = node.record(id)
@@ -214,7 +214,7 @@ def logs(
       lumbre logs ID
       lumbre logs ID --follow
     """
-    from runtime import session
+    from runtime.cli import session
 
     with session.asking(url, json) as node, session.going_on(id):
         if follow:
@@ -237,8 +237,8 @@ def cancel(
       lumbre cancel ID
       lumbre invocations --status queued --all --json | jq -r '.items\\[].id' | xargs lumbre cancel
     """
-    from runtime import session
-    from runtime.client import Refused
+    from runtime.cli import session
+    from runtime.cli.client import Refused
 
     refused = False
     with session.asking(url, json) as node:
@@ -272,7 +272,7 @@ def replay(
       lumbre replay ID
       lumbre replay ID --async
     """
-    from runtime import session
+    from runtime.cli import session
 
     _check_output(output)
     with session.asking(url, json) as node:
@@ -289,7 +289,7 @@ def replay(
 
 
 def _input(arguments: list[str]) -> "Input":
-    from runtime.client import read_input
+    from runtime.cli.client import read_input
 
     try:
         return read_input(arguments, sys.stdin.buffer)

@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from runtime import calls
-from runtime.cli import COMMANDS, app
+from runtime.cli import COMMANDS, app, calls
 from runtime.ledger import Ledger
 from runtime.model import Invocation, Message, Payload, Status
 from runtime.settings import Settings
@@ -194,7 +193,7 @@ def test_up_has_a_flag_for_every_setting() -> None:
 
 
 def test_an_older_python_gets_one_clear_line() -> None:
-    code = "import sys, runtime\nsys.version_info = (3, 9, 18)\nimport runtime.cli"
+    code = "import sys\nsys.version_info = (3, 9, 18)\nimport runtime"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True
     )
@@ -206,7 +205,7 @@ def test_an_older_python_gets_one_clear_line() -> None:
 
 
 def test_the_version_check_is_readable_to_an_older_python() -> None:
-    source = (ROOT / "runtime" / "cli.py").read_text()
+    source = (ROOT / "runtime" / "__init__.py").read_text()
     ast.parse(source, feature_version=(3, 7))
 
 

@@ -8,8 +8,8 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from runtime.cli.terminal import COLOURS, plain
 from runtime.model import TERMINAL
-from runtime.terminal import COLOURS, plain
 
 
 class Following:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from runtime.cli import app
+from runtime.cli.scaffold import check_name, scaffold
 from runtime.errors import ConfigurationError
 from runtime.function import NAME
-from runtime.scaffold import check_name, scaffold
 from runtime.sourcefile import SourceFile
 from tests.support import ROOT, NodeFactory
 

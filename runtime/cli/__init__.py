@@ -1,17 +1,10 @@
 """The command `lumbre`: start a node, and ask one over HTTP.
 
 Here are the commands of this machine; those that ask about functions and invocations are in
-`runtime.calls`.  All import what they need when they run, so that `lumbre --help` answers at once.
+`runtime.cli.calls`.  All import what they need when they run, so that `lumbre --help` answers at
+once.
 Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 not finished yet, 130 interrupted.
 """
-
-import sys
-
-if sys.version_info < (3, 11):  # noqa: UP036 (a checkout may be run by any Python)
-    sys.exit(
-        "lumbre needs Python 3.11 or newer, and this is {}.{}: make a virtual environment of a"
-        " newer one".format(*sys.version_info[:2])
-    )
 
 import re
 from collections.abc import Callable
@@ -22,9 +15,9 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime import calls
+from runtime.cli import calls
+from runtime.cli.flags import FAILED, Json, Url, help_of, takes_settings
 from runtime.errors import ConfigurationError, LumbreError
-from runtime.flags import FAILED, Json, Url, help_of, takes_settings
 from runtime.settings import Settings, origin, read_settings
 
 
@@ -96,7 +89,7 @@ def settings(json: Json = False) -> None:
       lumbre settings
       LUMBRE_PORT=9000 lumbre settings
     """
-    from runtime import session, terminal
+    from runtime.cli import session, terminal
 
     values = read_settings().model_dump(mode="json")
     rows = [(name, _without_password(value), origin(name, {})) for name, value in values.items()]
@@ -117,7 +110,7 @@ def audit(url: Url = None, json: Json = False) -> None:
       lumbre audit
       lumbre audit --json
     """
-    from runtime import session, terminal
+    from runtime.cli import session, terminal
 
     found = _audit(url, json)
     if json:
@@ -129,8 +122,8 @@ def audit(url: Url = None, json: Json = False) -> None:
 
 
 def _audit(url: str | None, json: bool) -> dict[str, Any]:
-    from runtime import session
-    from runtime.client import NoNode
+    from runtime.cli import session
+    from runtime.cli.client import NoNode
 
     try:
         with session.asking(url, json) as node:
@@ -146,8 +139,8 @@ def _audit_ledger(url: str, gone: LumbreError) -> dict[str, Any]:
     """The same from the ledger itself, which is not made where there is none."""
     import asyncio
 
-    from runtime import session
     from runtime.audit import Audit
+    from runtime.cli import session
     from runtime.ledger import Ledger
 
     file = url.partition(":///")[2].partition("?")[0]  # any other URL is refused by Ledger.open
@@ -187,8 +180,8 @@ def new(
       lumbre new hello
       lumbre new blur --gpu --dir my-project
     """
-    from runtime import session
-    from runtime.scaffold import scaffold
+    from runtime.cli import session
+    from runtime.cli.scaffold import scaffold
 
     source, test = scaffold(name, folder / "functions", folder / "tests", gpu=gpu)
     if json:

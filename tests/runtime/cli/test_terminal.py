@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from runtime import terminal
-from runtime.following import Following
-from runtime.terminal import at, duration, plain, problem, timing
+from runtime.cli import terminal
+from runtime.cli.following import Following
+from runtime.cli.terminal import at, duration, plain, problem, timing
 
 
 @pytest.mark.parametrize(

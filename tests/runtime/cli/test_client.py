@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.client import Client, NoNode, parse_events, parse_server_timing, read_input
+from runtime.cli.client import Client, NoNode, parse_events, parse_server_timing, read_input
 
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 VALUES = st.recursive(
