@@ -192,7 +192,10 @@ class _Consumer:
         self.waiter = asyncio.get_running_loop().create_future()
         self.queue.line_up(self)
         try:
-            await self.waiter
+            if self.handed is None:
+                await self.waiter
+            else:  # it was ready, but not our turn: those who were woken before us run first
+                await asyncio.sleep(0)
         except BaseException:  # cancelled, perhaps after a message was handed over
             self._stop_waiting(wanted=False)
             raise

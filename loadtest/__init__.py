@@ -1,0 +1,1 @@
+"""Load on a running node, and what it costs: generators, benchmarks and their reports."""

@@ -1,0 +1,198 @@
+"""Servers to measure, each in a process of its own and ended by whoever started it.
+
+Everything listens on loopback.  Nothing but what was started here is ever ended.
+"""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parent.parent
+FUNCTIONS = Path(__file__).parent / "functions"
+LOOPBACK = "127.0.0.1"
+NODE = (sys.executable, "-m", "runtime", "up")
+ECHO = (sys.executable, "-m", "uvicorn", "loadtest.echo:app", "--loop=uvloop", "--http=httptools")
+START_LIMIT = 60.0  # seconds until a server must answer
+STOP_LIMIT = 20.0  # seconds from SIGTERM to SIGKILL
+ASK_LIMIT = 60.0  # seconds one request may take
+EVERY = 0.005  # seconds between two looks whether something is there
+
+Headers = Mapping[str, str]
+T = TypeVar("T")
+
+
+class BenchmarkError(Exception):
+    """The benchmark cannot go on; says what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: Headers  # names in lower case
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    name: str
+    port: int
+    pid: int
+    started_in: float  # seconds from just before the process was made until it was ready
+    log: Path  # what it says
+
+    def url(self, path: str) -> str:
+        return f"http://{LOOPBACK}:{self.port}{path}"
+
+    def ask(self, method: str, path: str, body: str = "", headers: Headers | None = None) -> Answer:
+        """Send one request over a connection of its own; BenchmarkError without an answer."""
+        try:
+            return _ask(self.port, method, path, body, headers or {})
+        except (OSError, http.client.HTTPException) as error:
+            what = f"{self.name} does not answer {method} {path} ({error!r})"
+            raise BenchmarkError(f"{what}; it said:\n{_tail(self.log)}") from error
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path; BenchmarkError where the status is not 200."""
+        answer = self.ask("GET", path)
+        if answer.status != 200:
+            raise BenchmarkError(f"{self.name}: GET {path} gave {answer.status}: {answer.body!r}")
+        return answer.json()
+
+
+@contextmanager
+def node(folder: Path, **settings: object) -> Iterator[Server]:
+    """Run `lumbre up` with the benchmark's functions and its state in `folder`; yield it ready.
+
+    `settings` are Lumbre's, by their names; the caller's LUMBRE_* variables do not count.
+    """
+    given = {"state": folder / "state", "functions": FUNCTIONS, **settings}
+    environment = {f"LUMBRE_{name.upper()}": str(value) for name, value in given.items()}
+    with running("lumbre", NODE, "/readyz", folder, environment) as server:
+        yield server
+
+
+@contextmanager
+def echo(folder: Path) -> Iterator[Server]:
+    """Run a bare Starlette echo under uvicorn, with uvicorn's own settings but for the log."""
+    command = (*ECHO, "--no-access-log", "--log-level=warning")
+    with running("echo", command, "/nothing", folder, {}, ready_status=404) as server:
+        yield server
+
+
+@contextmanager
+def running(
+    name: str,
+    command: Sequence[str],
+    probe: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    ready_status: int = 200,
+) -> Iterator[Server]:
+    """Start `command --port N`, wait until `GET probe` gives the status, and end it afterwards.
+
+    What it says goes to a log in `folder`, and its end to the BenchmarkError if it does not start.
+    """
+    port = free_port()
+    log = folder / f"{name}.log"
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LUMBRE_")}
+    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    inherited["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    with log.open("wb") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, f"--port={port}"],
+            cwd=folder,
+            env={**inherited, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        what = f"{name} answers GET {probe} with {ready_status}"
+        ready = until(what, lambda: _state(process, port, probe, ready_status), START_LIMIT)
+        if ready == "ended":
+            raise BenchmarkError(f"{name} ended with status {process.returncode}:\n{_tail(log)}")
+        yield Server(name, port, process.pid, time.perf_counter() - began, log)
+    finally:
+        _end(process)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for logs and state that is gone afterwards; on a disk, where /var/tmp is on one.
+
+    /tmp is in memory on many machines, where an fsync costs nothing and proves nothing.
+    """
+    place = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="lumbre-bench-", dir=place) as folder:
+        yield Path(folder)
+
+
+def until(what: str, probe: Callable[[], T], within: float, every: float = EVERY) -> T:
+    """The first true value of `probe`; BenchmarkError after `within` seconds without."""
+    deadline = time.monotonic() + within
+    while not (value := probe()):
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"waited {within:.0f} s in vain until {what}")
+        time.sleep(every)
+    return value
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _ask(port: int, method: str, path: str, body: str, headers: Headers) -> Answer:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ASK_LIMIT)
+    try:
+        given = {"Content-Type": "application/json", **headers} if body else dict(headers)
+        connection.request(method, path, body.encode() or None, given)
+        answer = connection.getresponse()
+        names = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, names, answer.read())
+    finally:
+        connection.close()
+
+
+def _state(process: subprocess.Popen[bytes], port: int, probe: str, status: int) -> str:
+    """`ready` or `ended`; nothing while it is neither."""
+    if process.poll() is not None:
+        return "ended"
+    try:
+        return "ready" if _ask(port, "GET", probe, "", {}).status == status else ""
+    except (OSError, http.client.HTTPException):
+        return ""
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,600 @@
+"""The ledger on real SQLite files."""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime import schema, sqlite
+from runtime.errors import BadRequest, ConfigurationError, Unavailable
+from runtime.ledger import Attempt, Ledger, ScalingDecision
+from runtime.model import (
+    DEVICES,
+    JSON,
+    TERMINAL,
+    Failure,
+    Invocation,
+    Message,
+    Part,
+    Payload,
+    Status,
+    new_id,
+)
+
+PROPERTY = settings(max_examples=25, deadline=None)
+UNFINISHED = sorted(set(Status) - TERMINAL)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+plain = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+seconds = st.floats(0, 4e9)
+json_text = st.sampled_from(
+    [b"{}", b'{ "a" : 1.0,  "a":2 }', b'"\\u0000 \\ud800"', '[1e999, "é"]'.encode(), b"null"]
+)
+parts = st.builds(
+    Part, name=plain, media_type=plain, size=st.integers(0, 2**40), key=st.none() | plain
+)
+failures = st.builds(
+    Failure,
+    type=text,
+    message=text,
+    traceback=st.none() | text,
+    details=st.dictionaries(text, st.none() | text | st.integers(-(2**53), 2**53), max_size=3),
+)
+
+
+@st.composite
+def results(draw: st.DrawFn) -> Part:
+    if draw(st.booleans()):
+        return draw(parts)
+    data = draw(json_text)
+    return Part("result", JSON, len(data), data, draw(st.none() | plain))
+
+
+invocations = st.builds(
+    Invocation,
+    message=st.builds(
+        Message,
+        id=st.builds(new_id),
+        function=plain,
+        device=st.sampled_from(DEVICES),
+        payload=st.builds(
+            Payload,
+            parameters=st.none() | json_text,
+            parts=st.lists(parts, max_size=2).map(tuple),
+            key=st.none() | plain,
+        ),
+        created_at=seconds,
+        attempt=st.integers(1, 10),
+        priority=st.integers(-10, 10),
+        traceparent=st.none() | plain,
+    ),
+    requested_device=st.sampled_from(("auto", *DEVICES)),
+    version=plain,
+    status=st.sampled_from(list(Status)),
+    started_at=st.none() | seconds,
+    finished_at=st.none() | seconds,
+    timings=st.none() | st.dictionaries(text, st.floats(0, 1e6), max_size=3),
+    cold=st.booleans(),
+    replica=st.none() | plain,
+    error=st.none() | failures,
+    result=st.none() | results(),
+    blobs=st.lists(parts, max_size=2).map(tuple),
+    log=st.none() | plain,
+    idempotency_key=st.none(),
+    fingerprint=st.none() | plain,
+    replayed_from=st.none() | plain,
+)
+
+
+def make(status: Status = Status.QUEUED, function: str = "noop", **fields: Any) -> Invocation:
+    """An invocation of nothing in particular."""
+    named = {k: fields.pop(k) for k in ("id", "device", "created_at", "payload") if k in fields}
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "device": "cpu",
+        "payload": Payload(),
+        "created_at": 1.0,
+    }
+    message = Message(function=function, **(given | named))
+    return Invocation(message, requested_device="auto", version="v1", status=status, **fields)
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+async def ledger(path: Path) -> AsyncIterator[Ledger]:
+    ledger = await Ledger.open(url(path))
+    yield ledger
+    await ledger.close()
+
+
+@asynccontextmanager
+async def temporary() -> AsyncIterator[Ledger]:
+    """A new ledger for one example of a property."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = await Ledger.open(url(Path(folder) / "ledger.db"))
+        try:
+            yield ledger
+        finally:
+            await ledger.close()
+
+
+async def all_unfinished(ledger: Ledger, chunk: int = 500) -> list[Invocation]:
+    return [i async for batch in ledger.unfinished(chunk) for i in batch]
+
+
+def by_hand(path: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement).fetchall()
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+@PROPERTY
+@given(st.lists(invocations, max_size=4))
+async def test_what_is_read_is_always_what_was_written(batch: list[Invocation]) -> None:
+    async with temporary() as ledger:
+        await ledger.write(batch)
+        for invocation in batch:
+            assert await ledger.get(invocation.id) == invocation
+
+
+@PROPERTY
+@given(invocations, invocations)
+async def test_an_update_writes_everything_that_changes(a: Invocation, b: Invocation) -> None:
+    queued = replace(a, status=Status.QUEUED)
+    changed = replace(
+        b,
+        message=replace(a.message, device=b.message.device, attempt=b.message.attempt),
+        requested_device=a.requested_device,
+        version=a.version,
+        fingerprint=a.fingerprint,
+        replayed_from=a.replayed_from,
+    )
+    async with temporary() as ledger:
+        await ledger.write([queued])
+        await ledger.write([changed], known={a.id})
+        assert await ledger.get(a.id) == changed
+
+
+async def test_what_json_cannot_hold_is_replaced_and_keeps_no_other_row_out(
+    ledger: Ledger,
+) -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    details = {"number": 2**70, "deep": deep, "object": object(), "\ud800": "\udfff"}
+    odd = make(
+        Status.FAILED,
+        error=Failure("OSError", "no file caf\udce9", details=details),
+        log="a\0b",
+    )
+    other = make(Status.SUCCEEDED)
+    await ledger.write([odd, other])
+    stored = await ledger.get(odd.id)
+    assert stored is not None and stored.error is not None
+    assert stored.error.message == "no file caf?"
+    assert stored.error.details["number"] == str(2**70)
+    assert stored.log == "a\N{REPLACEMENT CHARACTER}b"
+    assert await ledger.get(other.id) == other
+
+
+async def test_a_list_leaves_out_logs_and_the_data_of_results(ledger: Ledger) -> None:
+    full = make(Status.SUCCEEDED, result=Part("result", JSON, 2, b"42"), log="said so")
+    await ledger.write([full])
+    (listed,), _ = await ledger.find()
+    assert listed == replace(full, result=Part("result", JSON, 2), log=None)
+
+
+async def test_an_unknown_id_is_none(ledger: Ledger) -> None:
+    assert await ledger.get("nobody") is None
+    assert await ledger.by_idempotency_key("nobody") is None
+
+
+# --- statuses ---------------------------------------------------------------------------------
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.sampled_from(list(Status)), st.booleans()), min_size=1))
+async def test_the_first_terminal_status_written_always_stays(
+    writes: list[tuple[Status, bool]],
+) -> None:
+    id = new_id()
+    states = [make(status, id=id, log=str(n)) for n, (status, _) in enumerate(writes)]
+    first = next((n for n, state in enumerate(states) if state.terminal), len(states) - 1)
+    late = [state for state in states[first + 1 :] if state.terminal]
+    async with temporary() as ledger:
+        for n, (state, (_, known)) in enumerate(zip(states, writes, strict=True)):
+            written = await ledger.write([state], known={id} if known and n else ())
+            assert written.terminal == ((state,) if state.terminal else ())
+            assert written.unfinished == ((id,) if n <= first and not state.terminal else ())
+        assert await ledger.get(id) == states[first]
+        audit = await ledger.audit()
+        assert audit.holds
+        assert audit.accepted == 1
+        assert audit.ignored == len(late)
+
+
+batches = st.lists(  # of (which invocation, status, its idempotency key)
+    st.lists(
+        st.tuples(
+            st.integers(0, 5), st.sampled_from(list(Status)), st.none() | st.sampled_from("ab")
+        ),
+        max_size=6,
+    ),
+    max_size=8,
+)
+
+
+@PROPERTY
+@given(batches, st.booleans())
+async def test_the_audit_holds_after_any_sequence_of_writes(
+    writes: list[list[tuple[int, Status, str | None]]], remember: bool
+) -> None:
+    ids = [new_id() for _ in range(6)]
+    model: dict[str, Status] = {}
+    keys: dict[str, str] = {}
+    known: set[str] = set()
+    async with temporary() as ledger:
+        for batch in writes:
+            rows = [make(status, id=ids[n], idempotency_key=key) for n, status, key in batch]
+            written = await ledger.write(rows, known=known)
+            refused = {invocation.id for invocation in written.refused}
+            for row in {row.id: row for row in rows}.values():
+                if row.id not in model:
+                    taken = keys.get(row.idempotency_key or "")
+                    assert (row.id in refused) == (taken is not None)
+                    if taken is not None:
+                        continue
+                    keys |= {row.idempotency_key: row.id} if row.idempotency_key else {}
+                if model.get(row.id) not in TERMINAL:
+                    model[row.id] = row.status
+            if remember:
+                known.update(written.unfinished)
+            audit = await ledger.audit()
+            assert audit.problems == ()
+            assert audit.accepted == len(model)
+            assert audit.by_status == {s: list(model.values()).count(s) for s in Status}
+            assert await ledger.counts() == audit.by_status
+        stored = [i.id for i in await all_unfinished(ledger, chunk=2)]
+        assert stored == sorted(id for id, status in model.items() if status not in TERMINAL)
+        for key, id in keys.items():
+            owner = await ledger.by_idempotency_key(key)
+            assert owner is not None and owner.id == id
+
+
+async def test_a_taken_idempotency_key_refuses_one_row_and_not_its_batch(ledger: Ledger) -> None:
+    first, second, other = make(idempotency_key="k"), make(idempotency_key="k"), make()
+    await ledger.write([first])
+    written = await ledger.write([second, other])
+    assert written.refused == (second,)
+    assert written.unfinished == (other.id,)
+    assert await ledger.get(second.id) is None
+    assert (await ledger.audit()).holds
+
+
+async def test_the_states_written_are_those_at_the_call(ledger: Ledger) -> None:
+    invocation = make()
+    writing = asyncio.create_task(ledger.write([invocation]))
+    while not writing.done():
+        await asyncio.sleep(0)
+        invocation.status = Status.SUCCEEDED
+    assert writing.result().terminal == ()
+    stored = await ledger.get(invocation.id)
+    assert stored is not None and stored.status == Status.QUEUED
+    assert (await ledger.audit()).holds
+
+
+# --- the audit finds faults -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("DELETE FROM invocations WHERE status = 'queued'", "2 invocations were accepted, and 1"),
+        ("DELETE FROM invocations WHERE status = 'succeeded'", "1 outcomes succeeded were written"),
+        ("UPDATE invocations SET status = 'dead' WHERE status = 'queued'", "0 outcomes dead"),
+        ("UPDATE invocations SET status = 'lost' WHERE status = 'queued'", "the status 'lost'"),
+        ("UPDATE invocations SET status = 'queued'", "1 outcomes succeeded were written, and 0"),
+        ("UPDATE totals SET count = 3 WHERE name = 'accepted'", "3 invocations were accepted"),
+    ],
+)
+async def test_the_audit_finds_what_was_changed_by_hand(
+    ledger: Ledger, path: Path, statement: str, problem: str
+) -> None:
+    await ledger.write([make(), make(Status.SUCCEEDED)])
+    assert (await ledger.audit()).holds
+    by_hand(path, statement)
+    audit = await ledger.audit()
+    assert not audit.holds
+    assert problem in " ".join(audit.problems)
+
+
+async def test_rows_purged_on_purpose_count_as_held(ledger: Ledger, path: Path) -> None:
+    await ledger.write([make(), make(Status.SUCCEEDED)])
+    by_hand(path, "DELETE FROM invocations WHERE status = 'succeeded'")
+    by_hand(path, "INSERT INTO totals VALUES ('purged.succeeded', 1)")
+    assert (await ledger.audit()).holds
+
+
+# --- lists ------------------------------------------------------------------------------------
+
+
+@PROPERTY
+@given(st.integers(0, 25), st.integers(1, 10), st.integers(0, 3))
+async def test_paging_visits_every_row_once_in_order_while_rows_are_added(
+    count: int, limit: int, added: int
+) -> None:
+    before = [make() for _ in range(count)]
+    async with temporary() as ledger:
+        await ledger.write(before)
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page, cursor = await ledger.find(cursor=cursor, limit=limit)
+            seen += [invocation.id for invocation in page]
+            assert page or not before
+            assert len(seen) <= count
+            await ledger.write([make() for _ in range(added)])
+            if cursor is None:
+                break
+            assert len(page) == limit
+        assert seen == [invocation.id for invocation in reversed(before)]
+
+
+@PROPERTY
+@given(st.integers(0, 12), st.integers(1, 5))
+async def test_unfinished_gives_every_row_once_while_they_finish_and_others_come(
+    count: int, chunk: int
+) -> None:
+    rows = [make(UNFINISHED[n % 2]) for n in range(count)]
+    async with temporary() as ledger:
+        await ledger.write([*rows, *(make(status) for status in TERMINAL)])
+        seen: list[Invocation] = []
+        async for batch in ledger.unfinished(chunk):
+            assert 1 <= len(batch) <= chunk
+            seen += batch
+            await ledger.write([make(), *(replace(i, status=Status.SUCCEEDED) for i in batch)])
+        assert seen == rows
+        assert not {i.id for i in rows} & {i.id for i in await all_unfinished(ledger)}
+
+
+async def test_a_list_is_narrowed_by_function_status_device_and_time(ledger: Ledger) -> None:
+    old = make(Status.FAILED, "matmul", device="gpu", created_at=10.0)
+    new = make(Status.FAILED, "matmul", device="cpu", created_at=20.0)
+    other = make(Status.QUEUED, "noop", device="gpu", created_at=30.0)
+    await ledger.write([old, new, other])
+
+    async def ids(**filters: Any) -> list[str]:
+        page, cursor = await ledger.find(**filters)
+        assert cursor is None
+        return [invocation.id for invocation in page]
+
+    assert await ids() == [other.id, new.id, old.id]
+    assert await ids(function="matmul") == [new.id, old.id]
+    assert await ids(status=Status.QUEUED) == [other.id]
+    assert await ids(device="gpu") == [other.id, old.id]
+    assert await ids(since=20.0) == [other.id, new.id]
+    assert await ids(function="matmul", status=Status.FAILED, device="gpu", since=5.0) == [old.id]
+    assert await ids(function="nothing") == []
+
+
+@pytest.mark.parametrize("cursor", ["", "?", "MTph=", "AAAA", "MTo", "MjphYg", "ÿ", "1:abc"])
+async def test_a_cursor_that_is_none_of_ours_is_a_bad_request(ledger: Ledger, cursor: str) -> None:
+    with pytest.raises(BadRequest, match="none that a list gave"):
+        await ledger.find(cursor=cursor)
+
+
+async def test_samples_are_the_latest_timings_of_those_that_succeeded(ledger: Ledger) -> None:
+    await ledger.write(
+        [
+            *(make(Status.SUCCEEDED, timings={"run": float(n)}) for n in range(5)),
+            make(Status.SUCCEEDED, timings={"run": 9.0}, device="gpu"),
+            make(Status.SUCCEEDED, "other", timings={"run": 9.0}),
+            make(Status.FAILED, timings={"run": 9.0}),
+            make(Status.SUCCEEDED),
+        ]
+    )
+    assert await ledger.samples("noop", "cpu", 3) == [{"run": 4.0}, {"run": 3.0}, {"run": 2.0}]
+
+
+async def test_attempts_and_decisions_are_kept_in_order(ledger: Ledger) -> None:
+    invocation = make()
+    crash = Failure("ReplicaDied", "signal 9", details={"signal": 9})
+    attempts = [Attempt(invocation.id, n, "r1", "gpu", 1.0, 2.0, crash) for n in (2, 1)]
+    await ledger.write([invocation], attempts)
+    await ledger.write([], attempts)  # a batch that is written again changes nothing
+    assert await ledger.attempts(invocation.id) == attempts[::-1]
+    assert await ledger.attempts("another") == []
+
+    decisions = [ScalingDecision(float(n), "noop", "cpu", n, n + 1, "backlog", 7) for n in range(3)]
+    for decision in decisions:
+        await ledger.record_decision(decision)
+    await ledger.record_decision(ScalingDecision(9.0, "other", "cpu", 0, 1, "woken", 1))
+    assert await ledger.decisions("noop", 2) == [decisions[2], decisions[1]]
+
+
+# --- locks and plans --------------------------------------------------------------------------
+
+
+async def test_reading_goes_on_while_somebody_writes(ledger: Ledger, path: Path) -> None:
+    invocation = make()
+    await ledger.write([invocation])
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE invocations SET status = 'running'")
+        assert await ledger.get(invocation.id) == invocation
+        assert (await ledger.audit()).holds
+
+
+async def test_writing_goes_on_while_somebody_reads(ledger: Ledger, path: Path) -> None:
+    await ledger.write([make()])
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM invocations").fetchall()
+        await ledger.write([make()])
+        assert len((await ledger.find())[0]) == 2
+
+
+async def test_a_write_waits_for_another_process_that_writes(ledger: Ledger, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(ledger.write([make()]))
+        await ledger.get("nobody")  # a turn of the loop and of the reader's thread
+        assert not writing.done()
+        other.execute("COMMIT")
+        await writing
+    assert (await ledger.audit()).accepted == 1
+
+
+async def test_a_write_that_fails_leaves_nothing_and_the_next_works(
+    ledger: Ledger, path: Path
+) -> None:
+    by_hand(
+        path, "CREATE TRIGGER full BEFORE INSERT ON totals BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    with pytest.raises(Unavailable, match=r"cannot be written \(full\)"):
+        await ledger.write([make()])
+    assert (await ledger.find())[0] == []
+    by_hand(path, "DROP TRIGGER full")
+    await ledger.write([make()])
+    assert (await ledger.audit()).accepted == 1
+
+
+async def test_readers_that_give_up_leave_their_connections_usable(ledger: Ledger) -> None:
+    invocation = make()
+    await ledger.write([invocation])
+    for _ in range(3 * sqlite.READERS):
+        reading = asyncio.create_task(ledger.get(invocation.id))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    assert await ledger.get(invocation.id) == invocation
+
+
+async def test_the_queries_that_grow_with_the_ledger_use_its_indexes(
+    ledger: Ledger, path: Path
+) -> None:
+    def plan(query: str, *parameters: str) -> str:
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters).fetchall()
+        return "; ".join(row[3] for row in rows)
+
+    # Once an update looked every row up by its status, and was quadratic in the batch.
+    update = sqlite.update(schema.invocations, schema.STATE, schema.UNFINISHED.text)
+    assert "SEARCH invocations USING INDEX sqlite_autoindex_invocations_1 (id=?)" in plan(
+        update, "[]"
+    )
+    table = "SELECT id FROM invocations WHERE"
+    for query, index in {
+        f"{table} {schema.UNFINISHED} AND id > 'x' ORDER BY id LIMIT 5": "INDEX unfinished",
+        f"{table} function = 'f' AND id < 'x' ORDER BY id DESC": "INDEX by_function",
+        f"{table} status = 'dead' AND id < 'x' ORDER BY id DESC": "INDEX by_status",
+        f"{table} function = 'f' AND device = 'cpu' AND {schema.SUCCEEDED}"
+        " ORDER BY id DESC": "INDEX samples",
+        f"{table} idempotency_key = 'k'": "INDEX by_idempotency_key",
+    }.items():
+        assert index in plan(query)
+        assert "TEMP B-TREE" not in plan(query)
+
+
+# --- opening ----------------------------------------------------------------------------------
+
+
+async def test_a_ledger_that_is_opened_again_holds_what_it_held(path: Path) -> None:
+    invocation = make(Status.RUNNING)
+    first = await Ledger.open(url(path))
+    await first.write([invocation])
+    await first.close()
+    second = await Ledger.open(url(path))
+    assert await all_unfinished(second) == [invocation]
+    await second.close()
+
+
+async def test_opening_makes_the_folder(tmp_path: Path) -> None:
+    ledger = await Ledger.open(url(tmp_path / "new" / "state" / "ledger.db"))
+    assert (await ledger.audit()).holds
+    await ledger.close()
+
+
+async def test_two_that_open_a_new_ledger_at_once_share_it(path: Path) -> None:
+    ledgers = await asyncio.gather(*(Ledger.open(url(path)) for _ in range(4)))
+    await asyncio.gather(*(ledger.write([make()]) for ledger in ledgers))
+    assert (await ledgers[0].audit()).accepted == 4
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_opening_waits_for_another_process_that_opens(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand(path, "CREATE TABLE another (x)")  # and no write-ahead log yet
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="locked"):
+            patch.setattr(sqlite, "BUSY_TIMEOUT", -1)
+            await Ledger.open(url(path))
+        monkeypatch.setattr("runtime.sqlite.time.sleep", lambda _: other.execute("COMMIT"))
+        await (await Ledger.open(url(path))).close()
+
+
+async def test_a_newer_ledger_is_not_opened(path: Path) -> None:
+    await (await Ledger.open(url(path))).close()
+    by_hand(path, "UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+    with pytest.raises(ConfigurationError, match=r"schema version 99.*install the newer Lumbre"):
+        await Ledger.open(url(path))
+
+
+async def test_what_is_no_ledger_is_refused_in_one_line(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.db"
+    junk.write_bytes(b"not a database, by any means " * 100)
+    for place, reason in {
+        junk: "file is not a database",
+        junk / "ledger.db": "File exists",
+        tmp_path: "unable to open database file",
+    }.items():
+        with pytest.raises(ConfigurationError, match=reason) as caught:
+            await Ledger.open(url(place))
+        assert str(place) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        await Ledger.open(url(tmp_path / "ledger.db"))
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("nonsense", "no database URL"),
+        ("mysql://u:secret@host/db", "cannot live in 'mysql'"),
+        ("sqlite://", "must outlive the process"),
+        ("sqlite:///:memory:", "must outlive the process"),
+    ],
+)
+async def test_an_address_no_ledger_can_have_is_refused(address: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=hint) as caught:
+        await Ledger.open(address)
+    assert "secret" not in str(caught.value)
