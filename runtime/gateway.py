@@ -276,7 +276,8 @@ class Gateway:
 
     async def _accepted(self, invocation: Invocation, applied: str | None) -> Response:
         """202: the invocation is durable, and its outcome will be at the link."""
-        await self.invocations.recorder.flush()
+        if not self.invocations.recorder.is_stored(invocation.id):
+            await self.invocations.recorder.flush()
         link = f"/invocations/{invocation.id}"
         headers = {
             "Location": link,
@@ -531,7 +532,7 @@ class Gateway:
 
     async def list_decisions(self, request: Request) -> Response:
         limit = _whole(request.query_params.get("limit", "100"), "limit", 1, MAX_LIMIT)
-        decisions = await self.ledger.decisions(request.query_params.get("function", ""), limit)
+        decisions = await self.ledger.decisions(request.query_params.get("function"), limit)
         items = [
             {
                 "at": instant(d.at),

@@ -209,15 +209,13 @@ class Ledger:
         async with self._writing() as connection:
             await connection.execute(schema.decisions.insert(), asdict(decision))
 
-    async def decisions(self, function: str, limit: int) -> list[ScalingDecision]:
-        """The latest decisions about a function, newest first."""
+    async def decisions(self, function: str | None, limit: int) -> list[ScalingDecision]:
+        """The latest decisions, about one function or all of them, newest first."""
         c = schema.decisions.c
-        query = (
-            select(*(column for column in c if column.name != "number"))
-            .where(c.function == function)
-            .order_by(c.number.desc())
-            .limit(limit)
-        )
+        query = select(*(column for column in c if column.name != "number"))
+        if function is not None:
+            query = query.where(c.function == function)
+        query = query.order_by(c.number.desc()).limit(limit)
         async with self._reading() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [ScalingDecision(**row) for row in rows]

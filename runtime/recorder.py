@@ -111,6 +111,10 @@ class Recorder:
         if self._timer is None:
             self._arm()
 
+    def is_stored(self, id: str) -> bool:
+        """Whether an invocation that is not terminal has a row already."""
+        return id in self._known
+
     def adopt(self, ids: Iterable[str]) -> None:
         """Say that these have a row that is not terminal, such as `Ledger.unfinished` gave.
 
