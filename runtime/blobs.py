@@ -36,8 +36,13 @@ class Blobs:
         """Open a blob for writing; it appears under its key only when the block ends well."""
         path = self.path(key)
         if not self.local:
-            with self._fs.open(path, "wb") as file:
-                yield file
+            try:
+                with self._fs.open(path, "wb") as file:
+                    yield file
+            except BaseException:  # closing has written what there was
+                if self._fs.exists(path):
+                    self._fs.rm(path)
+                raise
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
         temporary = f"{path}.part-{os.getpid()}"

@@ -181,7 +181,7 @@ def function(
     """
 
     def decorate(decorated: Any) -> Any:
-        own = name or _snake(decorated.__name__)
+        own = _snake(decorated.__name__) if name is None else name
         per_device = {d: scaling for d in devices} if isinstance(scaling, Scaling) else scaling
         declaration = Declaration(
             name=own,
@@ -312,7 +312,7 @@ class Arguments:
             return name, hint, dataclasses.field()
         default = parameter.default
         if type(default).__hash__ is None:  # a list, say: a fresh copy for each invocation
-            return name, hint, dataclasses.field(default_factory=lambda: copy.copy(default))
+            return name, hint, dataclasses.field(default_factory=lambda: copy.deepcopy(default))
         return name, hint, dataclasses.field(default=default)
 
     def _shape(self, fields: list[tuple[str, Any, Any]]) -> TypeAdapter[Any]:
