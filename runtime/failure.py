@@ -63,5 +63,5 @@ def spoils_the_process(error: BaseException) -> bool:
     """Whether a replica should not go on after this: it is out of memory, or was told to exit."""
     names = {c.__name__ for c in type(error).__mro__}
     return bool(names & {"OutOfMemoryError", "MemoryError", "AcceleratorError", "SystemExit"}) or (
-        "CUDA error" in str(error)
+        "CUDA error" in _message(error)
     )
