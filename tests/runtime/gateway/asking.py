@@ -17,11 +17,11 @@ CURL = "application/x-www-form-urlencoded"  # what curl -d and --data-binary say
 ASYNC = {"Prefer": "respond-async"}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-# The members of an invocation: those of DESIGN §5, and which replica ran it.
+# The members of an invocation: those of DESIGN §5, and which replica ran it, on what.
 RECORD = {
     *("id", "function", "device", "requested_device", "status", "attempt", "version"),
     *("created_at", "started_at", "finished_at", "timings", "cold", "replica", "error", "input"),
-    *("links", "traceparent"),
+    *("links", "traceparent", "simulated"),
 }
 
 

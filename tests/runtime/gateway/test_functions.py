@@ -88,6 +88,9 @@ def test_it_waits_because_the_gpu_is_gone(start_node: NodeFactory, gate: Path) -
             answer = node.client.post(f"/invoke/anywhere?device={device}")
             assert answer.headers["invocation-device"] == device
         assert answer.json() == ("simulated" if device == "gpu" else "real")
+        record = node.client.get(f"/invocations/{answer.headers['invocation-id']}").json()
+        assert record["simulated"] == (device == "gpu")
+        assert answer.headers.get("invocation-simulated") == ("true" if device == "gpu" else None)
     assert node.client.post("/invoke/anywhere").headers["invocation-device"] == "gpu"
     told = node.client.get("/functions/anywhere").json()
     assert told["speedup"]["simulated"] is True

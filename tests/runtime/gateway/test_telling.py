@@ -66,6 +66,19 @@ def test_metrics_show_backlog_replicas_starts_and_decisions(
     assert value("lumbre_scaling_decisions_total", direction="up") >= 1
 
 
+def test_every_scaling_decision_is_told_with_its_reason(client: httpx.Client, gate: Path) -> None:
+    gate.touch()
+    client.post("/invoke/hold", json={"gate": str(gate)})
+    decision = eventually(lambda: client.get("/decisions?function=hold").json()["items"])[-1]
+    assert (decision["function"], decision["device"]) == ("hold", "cpu")
+    assert (decision["before"], decision["after"], decision["backlog"]) == (0, 1, 1)
+    assert "activation" in decision["reason"]
+    assert decision["at"].endswith("Z")
+    everything = client.get("/decisions").json()["items"]
+    assert decision in everything
+    assert len(client.get("/decisions?limit=1").json()["items"]) == 1
+
+
 def test_metrics_come_in_the_format_that_is_asked_for(client: httpx.Client) -> None:
     plain = client.get("/metrics")
     assert plain.headers["content-type"].startswith("text/plain; version=")
