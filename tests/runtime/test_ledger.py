@@ -427,8 +427,10 @@ async def test_attempts_and_decisions_are_kept_in_order(ledger: Ledger) -> None:
     decisions = [ScalingDecision(float(n), "noop", "cpu", n, n + 1, "backlog", 7) for n in range(3)]
     for decision in decisions:
         await ledger.record_decision(decision)
-    await ledger.record_decision(ScalingDecision(9.0, "other", "cpu", 0, 1, "woken", 1))
+    other = ScalingDecision(9.0, "other", "cpu", 0, 1, "woken", 1)
+    await ledger.record_decision(other)
     assert await ledger.decisions("noop", 2) == [decisions[2], decisions[1]]
+    assert await ledger.decisions(None, 2) == [other, decisions[2]]
 
 
 # --- locks and plans --------------------------------------------------------------------------

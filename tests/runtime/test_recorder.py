@@ -89,20 +89,33 @@ def statements() -> Iterator[list[str]]:
         yield said
 
 
-def by_hand(path: Path, *statements: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        return [row for s in statements for row in connection.execute(s).fetchall()]
+def rows(path: Path) -> set[str]:
+    """The ids of all rows there are, at once and by another connection."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {id for (id,) in connection.execute("SELECT id FROM invocations")}
 
 
-@contextmanager
-def broken(path: Path) -> Iterator[None]:
+async def by_hand(path: Path, *statements: str) -> None:
+    """Change the ledger by another connection."""
+
+    def change() -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    # In a thread, because a transaction of the recorder's may have to end first.
+    await asyncio.to_thread(change)
+
+
+@asynccontextmanager
+async def broken(path: Path) -> AsyncIterator[None]:
     """Every write to the ledger fails."""
     fail = "BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
-    by_hand(path, f"CREATE TRIGGER broken BEFORE INSERT ON totals {fail}")
+    await by_hand(path, f"CREATE TRIGGER broken BEFORE INSERT ON totals {fail}")
     try:
         yield
     finally:
-        by_hand(path, "DROP TRIGGER broken")
+        await by_hand(path, "DROP TRIGGER broken")
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -124,7 +137,7 @@ async def test_an_accepted_invocation_is_committed_when_accept_returns(
 ) -> None:
     invocation = make()
     await recorder.accept(invocation)
-    assert by_hand(path, "SELECT id FROM invocations") == [(invocation.id,)]
+    assert rows(path) == {invocation.id}
 
 
 async def test_a_noted_invocation_is_written_without_anybody_waiting(
@@ -135,7 +148,7 @@ async def test_a_noted_invocation_is_written_without_anybody_waiting(
         invocation = make(Status.SUCCEEDED)
         recorder.note(invocation)
         await eventually(lambda: stored == [invocation])
-        assert by_hand(path, "SELECT id FROM invocations") == [(invocation.id,)]
+        assert rows(path) == {invocation.id}
 
 
 async def test_an_invocation_that_begins_and_ends_between_two_writes_is_written_once(
@@ -265,6 +278,20 @@ async def test_the_input_of_a_known_row_is_not_sent_again(
     assert await status_of(ledger, mine) == await status_of(ledger, found) == Status.SUCCEEDED
 
 
+async def test_an_invocation_is_known_to_be_stored_from_its_first_commit_to_its_last(
+    recorder: Recorder, ledger: Ledger
+) -> None:
+    invocation = make()
+    recorder.note(invocation)
+    assert not recorder.is_stored(invocation.id)
+    await recorder.flush()
+    assert recorder.is_stored(invocation.id)
+    invocation.status = Status.SUCCEEDED
+    recorder.note(invocation)
+    await recorder.flush()
+    assert not recorder.is_stored(invocation.id)
+
+
 async def test_a_row_that_was_there_all_along_is_updated(
     recorder: Recorder, ledger: Ledger
 ) -> None:
@@ -286,8 +313,7 @@ async def test_on_stored_hears_of_terminal_rows_once_they_are_committed(
     heard: list[Invocation] = []
 
     def on_stored(invocations: Sequence[Invocation]) -> None:
-        ids = {id for (id,) in by_hand(path, "SELECT id FROM invocations")}
-        assert ids.issuperset(invocation.id for invocation in invocations)
+        assert rows(path).issuperset(invocation.id for invocation in invocations)
         heard.extend(invocations)
 
     waiting, done = make(), make(Status.FAILED)
@@ -340,7 +366,7 @@ async def test_a_failing_ledger_refuses_acceptances_and_keeps_outcomes(
 ) -> None:
     finished, refused, both = make(Status.SUCCEEDED), make(), make()
     attempt = Attempt(finished.id, 1, None, "cpu", None, None, None)
-    with broken(path):
+    async with broken(path):
         recorder.note(finished)
         recorder.attempt(attempt)
         recorder.note(both)
@@ -376,9 +402,10 @@ async def test_a_ledger_that_keeps_failing_is_logged_once(
     failures: list[object] = []
     async with running(Recorder(ledger)) as recorder:
         for episode in (1, 2):
-            with broken(path), listening("rollback", failures.append):
-                recorder.note(make())
-                await eventually(lambda: len(failures) >= 3)
+            async with broken(path):
+                with listening("rollback", failures.append):
+                    recorder.note(make())
+                    await eventually(lambda: len(failures) >= 3)
             await eventually(lambda: recorder.healthy)
             assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == episode
             failures.clear()
@@ -420,7 +447,7 @@ async def test_a_full_or_read_only_disk_is_survived(
 async def test_an_idle_recorder_finds_out_that_the_ledger_works_again(
     recorder: Recorder, path: Path
 ) -> None:
-    with broken(path):
+    async with broken(path):
         with pytest.raises(Unavailable):
             await recorder.accept(make())
         assert not recorder.healthy
@@ -431,7 +458,7 @@ async def test_what_ends_while_its_write_fails_is_written_as_it_ended(
     recorder: Recorder, ledger: Ledger, path: Path
 ) -> None:
     invocation = make(Status.RUNNING)
-    with broken(path):
+    async with broken(path):
         recorder.note(invocation)
         with pytest.raises(Unavailable):
             await recorder.flush()
@@ -501,7 +528,7 @@ async def test_closing_over_a_broken_ledger_ends_and_says_what_is_lost(
 ) -> None:
     recorder = Recorder(ledger)
     await recorder.start()
-    with broken(path):
+    async with broken(path):
         recorder.note(make(Status.SUCCEEDED))
         await recorder.close(grace=0.05)
     assert "outcomes=1 attempts=0 not recorded" in caplog.text
@@ -558,9 +585,9 @@ async def test_accepted_means_stored_and_refused_means_not_and_every_outcome_is_
         patch.setattr(module, "MAX_ROWS", 2)
         path = Path(folder) / "ledger.db"
         ledger = await Ledger.open(f"sqlite:///{path}")
-        by_hand(path, "CREATE TABLE broken (yes)")
+        await by_hand(path, "CREATE TABLE broken (yes)")
         for kind in ("INSERT", "UPDATE"):
-            by_hand(
+            await by_hand(
                 path,
                 f"CREATE TRIGGER broken_{kind} BEFORE {kind} ON totals"
                 " WHEN EXISTS (SELECT * FROM broken)"
@@ -581,12 +608,12 @@ async def test_accepted_means_stored_and_refused_means_not_and_every_outcome_is_
                 elif step == "flush":
                     await asyncio.gather(recorder.flush(), return_exceptions=True)
                 elif step == "break":
-                    by_hand(path, "INSERT INTO broken VALUES (1)")
+                    await by_hand(path, "INSERT INTO broken VALUES (1)")
                 elif step == "mend":
-                    by_hand(path, "DELETE FROM broken")
+                    await by_hand(path, "DELETE FROM broken")
                 elif step == "yield":
                     await asyncio.sleep(0)
-            by_hand(path, "DELETE FROM broken")
+            await by_hand(path, "DELETE FROM broken")
             answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
             await eventually(lambda: recorder.healthy)
             await recorder.flush()
