@@ -267,9 +267,10 @@ class Recorder:
 
     def _give_up_key(self, invocation: Invocation) -> None:
         """An outcome must be recorded even when its idempotency key went to another invocation."""
-        log.warning("invocation=%s loses its idempotency key to another", invocation.id)
+        if invocation.idempotency_key is not None:
+            log.warning("invocation=%s loses its idempotency key to another", invocation.id)
         invocation.idempotency_key = None
-        self._known.discard(invocation.id)  # its row was taken away, if it did not have a key
+        self._known.discard(invocation.id)  # where there was no key, the row was taken away
         self._wake.set()
 
     def _lower_barriers(self, count: int) -> None:

@@ -480,6 +480,12 @@ async def test_a_write_that_fails_leaves_nothing_and_the_next_works(
     assert (await ledger.audit()).accepted == 1
 
 
+async def test_a_ledger_that_cannot_be_read_is_unavailable(ledger: Ledger, path: Path) -> None:
+    by_hand(path, "DROP TABLE invocations")
+    with pytest.raises(Unavailable, match=r"cannot be read \(no such table: invocations\)"):
+        await ledger.get("anything")
+
+
 async def test_readers_that_give_up_leave_their_connections_usable(ledger: Ledger) -> None:
     invocation = make()
     await ledger.write([invocation])

@@ -469,6 +469,38 @@ async def test_what_ends_while_its_write_fails_is_written_as_it_ended(
     assert await status_of(ledger, invocation) == Status.SUCCEEDED
 
 
+async def test_an_error_nobody_foresaw_loses_no_outcome(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def write(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    invocation = make(Status.SUCCEEDED)
+    async with running(Recorder(ledger)) as recorder:
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "write", write)
+            recorder.note(invocation)
+            with pytest.raises(Unavailable, match="a bug"):
+                await recorder.flush()
+        await eventually(lambda: recorder.healthy)
+        await recorder.flush()
+    assert await ledger.get(invocation.id) == invocation
+    assert "Traceback" in caplog.text
+
+
+async def test_an_outcome_is_kept_though_somebody_deleted_its_row(
+    recorder: Recorder, ledger: Ledger, path: Path
+) -> None:
+    invocation = make()
+    await recorder.accept(invocation)
+    await by_hand(path, "DELETE FROM invocations")
+    invocation.status = Status.SUCCEEDED
+    recorder.note(invocation)
+    await recorder.flush()
+    assert await ledger.get(invocation.id) == invocation
+    assert not (await ledger.audit()).holds  # two were accepted, and one is held
+
+
 async def test_a_taken_idempotency_key_is_a_conflict_for_that_one_alone(
     recorder: Recorder, ledger: Ledger
 ) -> None:
