@@ -61,3 +61,12 @@ def print_forever() -> int:
 
     threading.Thread(target=write, daemon=True).start()
     return os.getpid()
+
+
+@function(scaling=ONE, max_attempts=1)
+def leave_a_daemon(seconds: float) -> None:
+    """Fork a process that leaves the group and keeps every file descriptor, and exit."""
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(seconds)
+    os._exit(4)

@@ -1,6 +1,8 @@
 """Functions that raise until they have been tried often enough."""
 
 import json.decoder
+import time
+from pathlib import Path
 
 from runtime import Context, Retry, Scaling, function
 
@@ -43,3 +45,13 @@ def by_dotted_name(context: Context, dotted: bool, succeed_at: int) -> int:
 def patiently(context: Context) -> int:
     """Raise always."""
     raise RuntimeError(f"attempt {context.attempt}")
+
+
+@function(
+    scaling=ONE, timeout=10, retries=Retry(max_attempts=3, on=("ConnectionError",), backoff=0.05)
+)
+def at_the_gate(gate: str) -> None:
+    """Wait for a file, then raise what is retried."""
+    while not Path(gate).exists():
+        time.sleep(0.005)
+    raise ConnectionError("closed behind us")
