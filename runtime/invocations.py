@@ -125,6 +125,8 @@ class Invocations:
         async for chunk in self._ledger.unfinished():
             self.recorder.adopt([invocation.id for invocation in chunk])
             for invocation in chunk:
+                if invocation.id in self.live:
+                    continue  # accepted since the start
                 await self._resume(invocation, max_attempts(invocation.message.function))
             resumed += len(chunk)
         return resumed

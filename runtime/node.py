@@ -20,6 +20,8 @@ import uvicorn
 import uvloop
 
 from autoscaler.local import LocalScaler
+from runtime.admission import Admission
+from runtime.answers import Answers
 from runtime.blobs import Blobs
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
@@ -33,6 +35,7 @@ from runtime.invocations import GIVEN_BACK_LIMIT, Invocations
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.model import queue_name
 from runtime.pool import Pool
+from runtime.reports import Reports
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
@@ -64,17 +67,21 @@ class Node:
             max_result=settings.max_result,
         )
         self.scaler = LocalScaler(machine, self.broker.depth_now, self._decided)
-        self.gateway = Gateway(
-            settings,
+        self.admission = Admission(
+            machine, self.catalog, self.invocations, self.blobs, settings.max_body
+        )
+        reports = Reports(
+            self.admission,
             machine,
             self.catalog,
             self.invocations,
             ledger,
-            self.blobs,
             self.broker,
             self.worker,
             self.metrics,
         )
+        answers = Answers(settings, self.blobs, self.invocations)
+        self.gateway = Gateway(settings, self.admission, answers, reports, self.invocations, ledger)
         self.broker.on_activation = self.scaler.activate
         self.worker.on_change = self._pool_changed
         self.invocations.stop_running = self.worker.cancel
@@ -88,7 +95,7 @@ class Node:
         resumed = await self.invocations.resume(self._max_attempts)
         if resumed:
             log.info("queued %d unfinished invocations again", resumed)
-        self.gateway.described.set()
+        self.admission.described.set()
         await self.catalog.warm()
 
     async def _serve(self, specs: Iterable[FunctionSpec]) -> None:

@@ -13,8 +13,10 @@ from runtime.devices import SIMULATED, Machine
 from runtime.function import FunctionSpec
 from runtime.model import DEVICES, Depth, Device, Invocation, Part, ReplicaCounts
 from runtime.pool import Pool
+from runtime.schema import Attempt
 from runtime.telemetry import Metrics
 
+MAX_LIMIT = 1000  # items of one page
 MIN_SAMPLES = 10  # runs on a device before a speedup is said
 
 
@@ -57,6 +59,19 @@ def invocation_view(invocation: Invocation, *, debug: bool = False) -> dict[str,
             "blobs": {part.name: f"{link}/blobs/{part.name}" for part in invocation.blobs},
         },
         "traceparent": invocation.traceparent,
+    }
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """An attempt that did not give the outcome."""
+    error = attempt.error
+    return {
+        "attempt": attempt.attempt,
+        "replica": attempt.replica,
+        "device": attempt.device,
+        "started_at": instant(attempt.started_at),
+        "finished_at": instant(attempt.finished_at),
+        "error": {"type": error.type, "message": error.message} if error else None,
     }
 
 

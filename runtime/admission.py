@@ -1,0 +1,182 @@
+"""From a request to an accepted invocation: which function, which device, which input."""
+
+import asyncio
+import difflib
+import time
+
+from runtime.blobs import Blobs
+from runtime.catalog import Catalog
+from runtime.devices import Machine
+from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, Unavailable
+from runtime.function import FunctionSpec
+from runtime.intake import Intake, Receive, Validator, fingerprint
+from runtime.invocations import Invocations
+from runtime.model import Device, Invocation, Message, Part, Payload, new_id
+from runtime.query import Headers, trace_of
+
+CATALOG_WAIT = 60.0  # seconds a request waits for functions to be described at the first start
+
+
+class Admission:
+    """Reads what is asked for, and puts it into its queue."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        catalog: Catalog,
+        invocations: Invocations,
+        blobs: Blobs,
+        max_body: int,
+    ) -> None:
+        self.described = asyncio.Event()  # the catalog is loaded and its queues are declared
+        self._machine = machine
+        self._catalog = catalog
+        self._invocations = invocations
+        self._blobs = blobs
+        self._intake = Intake(blobs, max_body)
+        self._validators: dict[str, Validator] = {}
+
+    async def accept(
+        self,
+        spec: FunctionSpec,
+        id: str,
+        asked: str,
+        headers: Headers,
+        query: bytes,
+        receive: Receive,
+        key: str | None,
+        *,
+        once: bool,
+    ) -> Invocation:
+        """Read the input and put an invocation into its queue, once if it is to be created once."""
+        device = self._device(spec, asked)
+        validator = self._validator(spec)
+        payload = await self._intake.read(validator, id, headers, query, receive)
+        message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
+        invocation = Invocation(message, asked, spec.version)
+        return await self._submit(invocation, headers, key, once=once)
+
+    async def _submit(
+        self, invocation: Invocation, headers: Headers, key: str | None, *, once: bool
+    ) -> Invocation:
+        if not once:
+            durable = b"respond-async" in headers.get(b"prefer", b"")
+            try:
+                await self._invocations.submit(invocation, durable=durable)
+            except LumbreError:
+                await self._forget_blobs(invocation)
+                raise
+            return invocation
+        message = invocation.message
+        invocation.idempotency_key = key
+        invocation.fingerprint = await asyncio.to_thread(
+            fingerprint,
+            message.function,
+            invocation.requested_device,
+            message.payload,
+            self._blobs,
+        )
+        try:
+            accepted = await self._invocations.submit_once(invocation)
+        except LumbreError as error:
+            if not (isinstance(error, Conflict) and key is None):  # else the blobs are the other's
+                await self._forget_blobs(invocation)
+            raise
+        if accepted is not invocation and accepted.id != invocation.id:
+            await self._forget_blobs(invocation)
+        return accepted
+
+    async def _forget_blobs(self, invocation: Invocation) -> None:
+        payload = invocation.message.payload
+        if payload.parts or payload.key:
+            await asyncio.to_thread(self._blobs.delete, invocation.id)
+
+    async def replay(
+        self, earlier: Invocation, spec: FunctionSpec, asked: str, headers: Headers
+    ) -> Invocation:
+        """Accept an earlier invocation's input once more, as a new one that is linked to it."""
+        device = self._device(spec, asked)
+        id = new_id()
+        payload = await asyncio.to_thread(self._copy_payload, earlier.message.payload, id)
+        message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
+        invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
+        return await self._submit(invocation, headers, None, once=False)
+
+    async def fingerprint(
+        self, spec: FunctionSpec, asked: str, headers: Headers, query: bytes, receive: Receive
+    ) -> str:
+        """What `accept` would make of this request's fingerprint; nothing is kept of its input."""
+        read_as = new_id()  # a name of its own, so that it cannot disturb the other's blobs
+        validator = self._validator(spec)
+        try:
+            payload = await self._intake.read(validator, read_as, headers, query, receive)
+            return await asyncio.to_thread(fingerprint, spec.name, asked, payload, self._blobs)
+        finally:
+            await asyncio.to_thread(self._blobs.delete, read_as)
+
+    async def catalog_ready(self) -> None:
+        """Wait until it is known which functions there are; Unavailable if that takes too long."""
+        if not self.described.is_set():
+            try:
+                await asyncio.wait_for(self.described.wait(), CATALOG_WAIT)
+            except TimeoutError:
+                raise Unavailable("the functions are still being described", 5) from None
+
+    async def function(self, name: str) -> FunctionSpec:
+        """A function by name; NotFound, or Unavailable where its file is broken."""
+        await self.catalog_ready()
+        if spec := self._catalog.functions.get(name):
+            return spec
+        if broken := self._catalog.broken.get(name):
+            error = broken.error
+            raise Unavailable(f"{broken.file} is broken: {error.type}: {error.message}", 60)
+        name = name[:80]
+        near = difflib.get_close_matches(name, self._catalog.functions, 1)
+        known = ", ".join(sorted(self._catalog.functions)) or "none yet: see `lumbre new`"
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {known}"
+        raise NotFound(f"there is no function {name!r}; {hint}")
+
+    def _validator(self, spec: FunctionSpec) -> Validator:
+        validator = self._validators.get(spec.name)
+        if validator is None or validator.spec is not spec:
+            validator = self._validators[spec.name] = Validator.of(spec)
+        return validator
+
+    def _device(self, spec: FunctionSpec, asked: str) -> Device:
+        """The device to run on: the one asked for, or the GPU where there is one."""
+        here = [d for d in spec.devices if d in self._machine.devices]
+        if asked == "auto":
+            if here:
+                return "gpu" if "gpu" in here else here[0]
+            asked = spec.devices[0]
+        elif asked not in ("cpu", "gpu"):
+            raise InvalidInput("device", f"is {asked!r}: ask for auto, cpu or gpu")
+        for device in here:
+            if device == asked:
+                return device
+        if asked not in spec.devices:
+            raise InvalidInput(
+                "device", f"is {asked}, but {spec.name} runs on {' and '.join(spec.devices)} only"
+            )
+        raise Unavailable(
+            f"no {asked.upper()} replica can run here: ask for device=auto, or start with"
+            " LUMBRE_SIMULATE_GPU=1 to try a GPU pool that computes on the CPU",
+            60,
+        )
+
+    def _copy_payload(self, payload: Payload, id: str) -> Payload:
+        """The same input under a new invocation, so that each may be removed by itself."""
+
+        def copied(key: str | None) -> str | None:
+            if key is None:
+                return None
+            to = f"{id}/{key.rpartition('/')[2]}"
+            self._blobs.copy(key, to)
+            return to
+
+        try:
+            parts = [Part(p.name, p.media_type, p.size, None, copied(p.key)) for p in payload.parts]
+            return Payload(payload.parameters, tuple(parts), copied(payload.key))
+        except FileNotFoundError:
+            self._blobs.delete(id)
+            raise NotFound("what was uploaded for it is no longer there: send it anew") from None
