@@ -205,6 +205,21 @@ async def test_a_message_given_back_comes_before_the_others(
     assert got == sent
 
 
+@pytest.mark.parametrize("close", [True, False])
+async def test_a_message_given_back_goes_to_another_consumer_that_waits(
+    broker: Broker, queue: str, function: str, close: bool
+) -> None:
+    (sent,) = await publish(broker, function, 1)
+    holder, other = await broker.consume(queue, 1), await broker.consume(queue, 1)
+    delivery = await receive(holder)
+    waiting = asyncio.create_task(receive(other))
+    await depth_is(broker, queue, 0, 1)
+    if close:
+        await holder.close()
+    delivery.requeue()
+    assert (await waiting).message == replace(sent, attempt=2)
+
+
 async def test_a_counted_return_raises_the_attempt_by_one_and_another_does_not(
     broker: Broker, queue: str, function: str
 ) -> None:
