@@ -1,7 +1,8 @@
-"""What tests share: a real node in a process of its own, and waiting for conditions."""
+"""What tests share: real nodes, a reader of the documentation, and waiting for conditions."""
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TypeVar
 import httpx
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTED = "localhost:8080"  # where the documentation's node is
 START_TIMEOUT = 60.0  # seconds; the first start imports torch where a function wants it
 
 T = TypeVar("T")
@@ -87,3 +89,97 @@ class RunningNode:
 
 
 NodeFactory = Callable[..., RunningNode]
+
+
+class Page:
+    """A page of the documentation: its code blocks and its tables."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = (ROOT / "docs" / name).read_text()
+
+    def blocks(self, *languages: str) -> list[tuple[str, str]]:
+        """Language and text of every block in one of the languages, in order."""
+        found = re.findall(r"^```(\w*)\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE)
+        return [(language, text) for language, text in found if language in languages]
+
+    def sources(self) -> dict[str, str]:
+        """The Python files of the page, by the path in their first line."""
+        texts = [text for _, text in self.blocks("python")]
+        return {text.partition("\n")[0].removeprefix("# "): text for text in texts}
+
+    def table(self, heading: str) -> list[list[str]]:
+        """The rows of the table whose first column has this heading."""
+        start = self.text.index(f"\n| {heading} |") + 1
+        rows = self.text[start:].partition("\n\n")[0].splitlines()
+        return [_cells(row) for row in rows[2:]]
+
+    def prose(self) -> str:
+        return re.sub(r"^```.*?^```$", "", self.text, flags=re.DOTALL | re.MULTILINE)
+
+
+def _cells(row: str) -> list[str]:
+    cells = re.split(r"(?<!\\)\|", row)[1:-1]
+    return [cell.strip().replace("\\|", "|") for cell in cells]
+
+
+class Reader:
+    """Somebody who goes through a page and does what it says, once."""
+
+    def __init__(self, page: Page, node: RunningNode, folder: Path, path: str) -> None:
+        self.page, self.node, self.folder = page, node, folder
+        own = {name: v for name, v in os.environ.items() if not name.startswith("LUMBRE_")}
+        self._environment = own | {
+            "LUMBRE_URL": node.url,
+            "LUMBRE_STATE": str(node.state),
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{path}:{os.environ['PATH']}",
+        }
+        self._done: dict[int, subprocess.CompletedProcess[str]] = {}  # by step
+        self._next = 0
+
+    def read_to(self, number: int) -> subprocess.CompletedProcess[str]:
+        """Do what the page says up to a block of commands, and tell how that one went."""
+        steps = self.page.blocks("python", "sh")
+        last = [index for index, (language, _) in enumerate(steps) if language == "sh"][number]
+        while self._next <= last:
+            language, text = steps[self._next]
+            if language == "sh":
+                self._done[self._next] = self._run(text)
+            else:
+                self._save(text)
+            self._next += 1
+        return self._done[last]
+
+    def _save(self, text: str) -> None:
+        path = self.folder / text.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        self._await_functions()
+
+    def _run(self, text: str) -> subprocess.CompletedProcess[str]:
+        script = text.replace(DOCUMENTED, self.node.url.removeprefix("http://"))
+        told = "%{stderr}HTTP %{http_code}\\n"
+        script = re.sub(r"^curl ", f"curl -sS -w {shlex.quote(told)} ", script, flags=re.MULTILINE)
+        done = subprocess.run(
+            ["sh", "-eu", "-c", script],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=90,
+        )
+        self._await_functions()
+        return done
+
+    def _await_functions(self) -> None:
+        """Wait until the node serves every function file, as a reader does by turning the page."""
+        folder = self.folder / "functions"
+        files = {str(file) for file in folder.glob("*.py") if not file.name.startswith("_")}
+
+        def served() -> bool:
+            items = self.node.client.get("/functions").json()["items"]
+            return files <= {item["file"] for item in items}
+
+        eventually(served, within=30)
