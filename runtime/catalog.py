@@ -11,11 +11,10 @@ import dataclasses
 import hashlib
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -23,6 +22,9 @@ from runtime.function import FunctionSpec, spec_from_json
 from runtime.model import Failure
 from runtime.sourcefile import digest, digests
 from runtime.zygote import ForkServer, Zygote, ZygoteGone
+
+PATIENCE = 20.0  # seconds that a refresh waits for imports
+HUNG = ("Timeout", "Importing")  # errors of a file that is not tried again until it changes
 
 log = logging.getLogger(__name__)
 
@@ -53,32 +55,67 @@ class Catalog:
         self.functions: dict[str, FunctionSpec] = {}
         self.broken: dict[str, Broken] = {}
         self.loaded = False
+        self.on_late: Callable[[], None] = lambda: None
         self._cache = cache
         self._files: dict[str, _File] = {}
+        self._refreshing = asyncio.Lock()
+        self._looking: dict[str, asyncio.Task[None]] = {}  # by file
+        self._late: set[str] = set()  # files that are still being imported
         self._servers = {False: ForkServer(torch=False), True: ForkServer(torch=True)}
 
     async def refresh(self) -> None:
-        """Look at the folders again; only files that changed are described again."""
-        known = self._read_cache()
-        found = {str(file) for folder in self.folders for file in function_files(folder)}
-        for gone in self._files.keys() - found:
-            self._drop_zygote(self._files.pop(gone))
-        await asyncio.gather(*(self._look_at(file, known.get(file)) for file in sorted(found)))
-        self._index()
-        self._write_cache()
-        self.loaded = True
+        """Look at the folders again; only files that changed are described again.
+
+        A file whose import takes long is not waited for: it is listed as broken for the while, or
+        stays what it was, and `on_late` is called once it can be had by another refresh.
+        """
+        async with self._refreshing:
+            self._forget_done()  # a file that came late may have changed since
+            known = self._read_cache()
+            found = {str(file) for folder in self.folders for file in function_files(folder)}
+            for gone in self._files.keys() - found:
+                self._drop_zygote(self._files.pop(gone))
+            for file in sorted(found - self._looking.keys()):
+                looking = self._look_at(file, known.get(file))
+                self._looking[file] = asyncio.create_task(looking)
+            await self._wait_for_imports()
+            self._index()
+            self._write_cache()
+            self.loaded = True
+
+    async def _wait_for_imports(self) -> None:
+        if self._looking:
+            await asyncio.wait(self._looking.values(), timeout=PATIENCE)
+        self._forget_done()
+        for file in self._looking.keys() - self._late:
+            self._late.add(file)
+            self._looking[file].add_done_callback(self._come_late)
+            text = f"its import has taken over {PATIENCE:g} s and goes on"
+            self._files.setdefault(file, _File([], {}, Failure("Importing", text)))
+
+    def _forget_done(self) -> None:
+        for file in [file for file, task in self._looking.items() if task.done()]:
+            self._late.discard(file)
+            self._looking.pop(file).result()
+
+    def _come_late(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.on_late()
 
     async def zygote(self, spec: FunctionSpec) -> Zygote:
         """A live process that has imported the function's file; raises ZygoteGone."""
-        entry = self._files.get(spec.file)
-        if entry is None:
-            raise ZygoteGone(f"{spec.file} is gone")
-        async with entry.lock:
-            if entry.zygote is None or not entry.zygote.alive:
-                entry.zygote = await self._load(spec.file)
-                if error := entry.zygote.loaded["error"]:
-                    raise ZygoteGone(f"{error['type']}: {error['message']}")
-            return entry.zygote
+        while True:
+            entry = self._files.get(spec.file)
+            if entry is None:
+                raise ZygoteGone(f"{spec.file} is gone")
+            async with entry.lock:
+                if self._files.get(spec.file) is not entry:
+                    continue  # another version has come while its predecessor was loaded
+                if entry.zygote is None or not entry.zygote.alive:
+                    entry.zygote = await self._load(spec.file)
+                    if error := entry.zygote.loaded["error"]:
+                        raise ZygoteGone(f"{error['type']}: {error['message']}")
+                return entry.zygote
 
     async def warm(self) -> None:
         """Import every file now, so that the first replica of each starts at once."""
@@ -90,30 +127,41 @@ class Catalog:
 
     def close(self) -> None:
         """End every process."""
+        for task in self._looking.values():
+            task.cancel()
         for entry in self._files.values():
             self._drop_zygote(entry)
         for server in self._servers.values():
             server.close()
 
-    async def _look_at(self, file: str, known: dict[str, Any] | None) -> None:
+    async def _look_at(self, file: str, known: _File | None) -> None:
         entry = self._files.get(file)
-        if entry and not entry.error and _unchanged(entry.digests):
+        if entry and _unchanged(entry.digests) and (not entry.error or entry.error.type in HUNG):
             return
-        if entry is None and known and _unchanged(known["digests"]):
-            specs = [spec_from_json(spec) for spec in known["functions"]]
-            self._files[file] = _File(specs, known["digests"])
+        if entry is None and known and _unchanged(known.digests):
+            self._files[file] = known
             return
+        described = await self._describe(file)
+        if entry := self._files.get(file):
+            async with entry.lock:
+                self._drop_zygote(entry)
+        self._files[file] = described
+
+    async def _describe(self, file: str) -> _File:
         try:
             zygote = await self._load(file)
-        except ZygoteGone:  # the fork server was killed, say: the next one is another
-            zygote = await self._load(file)
+        except ZygoteGone:
+            # Somebody killed the fork server, and the next one is another; or it is the file.
+            try:
+                zygote = await self._load(file)
+            except ZygoteGone as error:
+                return _File([], digests([file]), Failure("ForkServerEnded", str(error)))
         answer = zygote.loaded
-        if entry:
-            self._drop_zygote(entry)
-        error = Failure(**answer["error"]) if answer["error"] else None
-        release = _version(answer["files"])
-        specs = [spec_from_json(spec | {"version": release}) for spec in answer["functions"]]
-        self._files[file] = _File(specs, answer["files"], error, zygote if not error else None)
+        files = answer["files"] or digests([file])
+        if answer["error"]:
+            return _File([], files, Failure(**answer["error"]))
+        specs = [spec_from_json(s | {"version": _version(files)}) for s in answer["functions"]]
+        return _File(specs, files, None, zygote)
 
     async def _load(self, file: str) -> Zygote:
         return await self._servers[imports_torch(file)].load(file)
@@ -140,13 +188,17 @@ class Catalog:
         if zygote and zygote.alive:
             zygote.close_when_idle()
 
-    def _read_cache(self) -> dict[str, Any]:
+    def _read_cache(self) -> dict[str, _File]:
+        """What was described before, by file; nothing if that cannot be read or is another's."""
         try:
             cache = orjson.loads(self._cache.read_bytes())
-        except (OSError, orjson.JSONDecodeError):
-            return {}
-        files: dict[str, Any] = cache.get("files", {}) if cache.get("made_by") == _made_by() else {}
-        return files
+            files = cache["files"] if cache["made_by"] == _made_by() else {}
+            return {
+                file: _File([spec_from_json(s) for s in entry["functions"]], dict(entry["digests"]))
+                for file, entry in files.items()
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return {}  # ValueError: no JSON, or no spec
 
     def _write_cache(self) -> None:
         files = {

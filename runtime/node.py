@@ -84,6 +84,7 @@ class Node:
         self.gateway = Gateway(settings, self.admission, answers, reports, self.invocations, ledger)
         self.broker.on_activation = self.scaler.activate
         self.worker.on_change = self._pool_changed
+        self.catalog.on_late = lambda: self._spawn(self.reload())
         self.invocations.stop_running = self.worker.cancel
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -299,8 +299,11 @@ class Pool:
             if self.spec.batching:
                 each = self.spec.batching.max_size * 2  # one batch runs while the next is gathered
             ready = sum(p.state is State.READY for p in self.replicas)
-            if self._consumer.prefetch != ready * each:
-                self._consumer.prefetch = ready * each
+            draining = [p for p in self.replicas if p.state is State.DRAINING]
+            kept = sum(len(job.leases) for p in draining for job in p.jobs)  # count as taken, too
+            prefetch = ready * each + kept if ready else 0
+            if self._consumer.prefetch != prefetch:
+                self._consumer.prefetch = prefetch
 
     def _learn(self, run: float) -> None:
         """Follow the run time, so that short functions are pipelined and long ones are not."""
@@ -370,6 +373,8 @@ class Pool:
             outcome.log = lease.written()
             lease.reported = True
             self._reporter.finished(lease.delivery.message, process, outcome)
+        if process.state is State.DRAINING:
+            self._set_capacity()
         lease.delivery.ack()
         if process.state is State.DRAINING and self._is_done(process):
             process.leave()
@@ -389,6 +394,8 @@ class Pool:
         delay = random.uniform(0, min(ceiling, self.spec.retries.max_backoff))
         lease.reported = True
         self._reporter.retried(message, process, error, lease.sent_at)
+        if process.state is State.DRAINING:
+            self._set_capacity()
         lease.delivery.requeue(delay=delay)
         if process.state is State.DRAINING and self._is_done(process):
             process.leave()
@@ -471,6 +478,7 @@ class Pool:
             said = process.start_output.last(LAST_OUTPUT).strip()
             said = f"; its last output: {said}" if said else ""
             self._start_failed(process, f"it ended while starting: {ending(status)}{said}")
+        self._set_capacity()  # what is given back must not queue up behind busy replicas
         running = process.running()
         for job in reversed(unfinished):
             if job is not running:

@@ -514,6 +514,25 @@ async def test_another_version_lets_what_runs_finish(start: Start) -> None:
     await until(lambda: old not in bench.pool.replicas)
 
 
+async def test_what_the_old_version_still_runs_does_not_hold_up_the_new(
+    start: Start, tmp_path: Path
+) -> None:
+    bench = await start("obey", "slow")
+    old, new = tmp_path / "old", tmp_path / "new"
+    id = bench.publish(note=str(old))
+    await until(old.exists)
+    bench.pool.replace(dataclasses.replace(bench.pool.spec, version="next"))
+    bench.publish(note=str(new))
+    await until(new.exists)
+    assert old.read_text() == "running"
+    waiting = tmp_path / "waiting"
+    bench.publish(note=str(waiting))
+    bench.pool.cancel(id)
+    await until(lambda: bench.pool.counts().draining == 0)
+    depth = bench.broker.depth_now(bench.pool.queue)
+    assert (depth.ready, depth.unacknowledged) == (1, 1)  # nobody waits in a busy replica's hands
+
+
 async def test_a_version_may_begin_and_cease_to_batch(start: Start) -> None:
     bench = await start("together", "batches")
     batched = bench.pool.spec
@@ -609,6 +628,22 @@ async def test_what_a_drain_has_no_time_for_goes_back_uncounted(start: Start) ->
     consumer = await bench.broker.consume(bench.pool.queue, 2)
     back = [(await anext(consumer)).message for _ in range(2)]
     assert [(m.id, m.attempt) for m in back] == [(id, 1), (waiting, 1)]
+
+
+async def test_what_a_dead_replica_had_goes_to_a_new_one_and_not_behind_a_busy_one(
+    start: Start, tmp_path: Path
+) -> None:
+    bench = await start("obey", "slow", replicas=2)
+    notes = [tmp_path / "one", tmp_path / "two"]
+    ids = [bench.publish(note=str(note)) for note in notes]
+    await until(lambda: all(note.exists() for note in notes))
+    victim = await bench.taken(ids[1])
+    notes[1].unlink()
+    assert victim.pid
+    os.kill(victim.pid, signal.SIGKILL)
+    await until(notes[1].exists)
+    assert [len(p.jobs) for p in bench.pool.replicas] == [1, 1]
+    assert not bench.told.outcomes
 
 
 async def test_a_death_is_heard_of_though_a_daemon_holds_the_socket(start: Start) -> None:
