@@ -4,7 +4,6 @@ A frame is `length (u32) | kind (u8) | header length (u32) | header (JSON) | bod
 length counts header and body.  It never leaves the machine, and carries no pickle.
 """
 
-from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import Any
@@ -39,23 +38,22 @@ class Decoder:
     """Turns whatever arrives on a stream into whole frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""  # the beginning of a frame whose end has not come yet
 
-    def feed(self, data: bytes) -> Iterator[tuple[Kind, dict[str, Any], bytes]]:
-        """Yield (kind, header, body) of every frame that `data` completes."""
-        buffer = self._buffer
-        buffer += data
-        start, end = 0, len(buffer)
-        try:
-            while end - start >= SIZE:
-                length, kind, head = HEAD.unpack_from(buffer, start)
-                stop = start + SIZE + length
-                if stop > end:
-                    break
-                middle = start + SIZE + head
-                header = orjson.loads(buffer[start + SIZE : middle])
-                body = bytes(buffer[middle:stop])
-                start = stop
-                yield KINDS[kind], header, body
-        finally:
-            del buffer[:start]
+    def feed(self, data: bytes) -> list[tuple[Kind, dict[str, Any], bytes]]:
+        """(kind, header, body) of every frame that `data` completes."""
+        if self._rest:
+            data = self._rest + data
+        frames = []
+        start, end = 0, len(data)
+        while end - start >= SIZE:
+            length, kind, head = HEAD.unpack_from(data, start)
+            stop = start + SIZE + length
+            if stop > end:
+                break
+            middle = start + SIZE + head
+            header = orjson.loads(data[start + SIZE : middle])
+            frames.append((KINDS[kind], header, data[middle:stop]))
+            start = stop
+        self._rest = data[start:] if start else data
+        return frames

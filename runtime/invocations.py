@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 MAX_EVENTS = 1000  # progress events kept for a follower that comes late
 MAX_UNREAD = 10_000  # events kept for a follower that reads slowly
+SHORT = 10.0  # seconds; who waits for longer is answered up to a second late
 GIVEN_BACK_LIMIT = 20  # deliveries of one invocation, whoever dies
 
 Event = tuple[str, bytes]  # name and JSON
@@ -65,6 +66,8 @@ class Invocations:
         self._metrics = metrics
         self._limit = queue_limit
         self._waiting: dict[str, list[asyncio.Future[Invocation]]] = {}
+        self._patient: dict[asyncio.Future[Invocation], tuple[float, Invocation]] = {}
+        self._patience: asyncio.TimerHandle | None = None
         self._stories: dict[str, _Story] = {}
         self._accepting: dict[str, int] = {}  # by queue: committed soon, published then
         self._creating = asyncio.Lock()
@@ -178,19 +181,37 @@ class Invocations:
         """Wait until it is terminal; False if that took longer, or the node drains first."""
         if invocation.terminal:
             return True
-        future: asyncio.Future[Invocation] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Invocation] = loop.create_future()
         waiting = self._waiting.setdefault(invocation.id, [])
         waiting.append(future)
-        timer = asyncio.get_running_loop().call_later(seconds, _resolve, future, invocation)
+        # Most are answered long before: a timer of its own costs more than the rest of a wait.
+        timer = loop.call_later(seconds, _resolve, future, invocation) if seconds < SHORT else None
+        if timer is None:
+            self._patient[future] = (loop.time() + seconds, invocation)
+            if self._patience is None:
+                self._patience = loop.call_later(SHORT, self._lose_patience)
         try:
             await future
         finally:
-            timer.cancel()
+            if timer:
+                timer.cancel()
+            else:
+                del self._patient[future]
             if (left := self._waiting.get(invocation.id)) and future in left:
                 left.remove(future)
                 if not left:
                     del self._waiting[invocation.id]
         return invocation.terminal
+
+    def _lose_patience(self) -> None:
+        """Answer those who have waited for too long; one timer serves all who wait for long."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for future, (until, invocation) in self._patient.items():
+            if until <= now:
+                _resolve(future, invocation)
+        self._patience = loop.call_later(1, self._lose_patience) if self._patient else None
 
     def follow(self, invocation: Invocation) -> AsyncGenerator[Event, None]:
         """Its events so far and as they come, ending with the terminal one.

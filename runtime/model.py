@@ -163,7 +163,7 @@ def queue_name(function: str, device: Device) -> str:
 
 _last_ms = 0
 _sequence = 0
-_random = b""
+_random: list[int] = []
 
 
 def new_id() -> str:
@@ -180,10 +180,9 @@ def new_id() -> str:
         _sequence += 1
         if _sequence > 0xFFF:
             _last_ms, _sequence = _last_ms + 1, 0
-    if len(_random) < 8:
-        _random = os.urandom(4096)  # one system call for 512 ids
-    variant = int.from_bytes(_random[-8:], "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    _random = _random[:-8]
+    if not _random:
+        _random = [*memoryview(os.urandom(4096)).cast("Q")]  # one system call for 512 ids
+    variant = _random.pop() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
     return f"{_last_ms:012x}7{_sequence:03x}{variant:016x}"
 
 

@@ -15,7 +15,7 @@ from runtime.errors import Conflict, Unavailable
 from runtime.ledger import RETRY_AFTER, Attempt, Ledger, Written
 from runtime.model import Invocation
 
-INTERVAL = 0.05  # seconds a noted change may wait for others
+INTERVAL = 0.2  # seconds a noted change may wait for others
 MAX_ROWS = 1000  # accepted, and as many noted, in one transaction
 MAX_BYTES = 8 * 1024 * 1024  # of input, result and log, likewise
 FIRST_BACKOFF = 0.1  # seconds until a failed write is tried again; doubles up to

@@ -52,18 +52,6 @@ def test_a_frame_never_comes_out_before_its_last_byte_is_in(sent: list[Frame], s
     assert list(Decoder().feed(data)) == sent[:-1]
 
 
-@given(frames.filter(lambda f: len(f) > 1), st.integers(0, 4))
-def test_what_a_reader_leaves_in_the_middle_comes_with_the_next_bytes(
-    sent: list[Frame], taken: int
-) -> None:
-    decoder = Decoder()
-    taken = min(taken, len(sent) - 1)
-    reading = decoder.feed(encoded(sent))
-    first = [next(reading) for _ in range(taken + 1)]
-    reading.close()  # type: ignore[attr-defined]
-    assert first + list(decoder.feed(b"")) == sent
-
-
 def test_a_body_may_be_given_in_pieces() -> None:
     assert encode(Kind.INVOKE, {"id": "a"}, b"one", b"", b"two") == encode(
         Kind.INVOKE, {"id": "a"}, b"onetwo"
