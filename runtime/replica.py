@@ -175,7 +175,13 @@ class Replica:
 
     def _emitter(self, invocation: str) -> Callable[[dict[str, Any]], None]:
         def emit(event: dict[str, Any]) -> None:
-            self._send(encode(Kind.EVENT, {"id": invocation}, to_json(event)))
+            body = to_json(event)
+            if len(body) > INLINE_LIMIT:  # the node keeps events in memory for who follows late
+                raise ResultTooLarge(
+                    f"an event is {len(body):,} bytes, over the limit of {INLINE_LIMIT:,}: tell"
+                    " less, or write it with context.output_blob and tell the link"
+                )
+            self._send(encode(Kind.EVENT, {"id": invocation}, body))
 
         return emit
 

@@ -468,6 +468,7 @@ def test_each_yield_is_an_event_and_the_last_value_or_the_returned_one_the_resul
     [
         ("raise", "failed", "ValueError"),
         ("odd", "failed", "ResultNotSerializable"),
+        ("large", "failed", "ResultTooLarge"),
         ("die", "dead", "ReplicaDied"),
     ],
 )

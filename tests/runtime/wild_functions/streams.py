@@ -21,6 +21,8 @@ def count(context: Context, n: int, end: str = "last") -> Generator[object, None
         raise ValueError("in the middle")
     if end == "odd":
         yield object()
+    if end == "large":
+        yield "x" * 300_000
     if end == "die":
         os._exit(5)
     return None
