@@ -55,6 +55,7 @@ class Validator:
     spec: FunctionSpec
     schema: jsonschema_rs.Draft202012Validator
     parameters: Mapping[str, jsonschema_rs.Draft202012Validator]  # each one's own
+    given: Mapping[str, jsonschema_rs.Draft202012Validator]  # its own where it is not null
     required_bytes: frozenset[str]
 
     @classmethod
@@ -71,7 +72,13 @@ class Validator:
             name: jsonschema_rs.Draft202012Validator(shared | value)
             for name, value in schema["properties"].items()
         }
-        return cls(spec, compiled, parameters, frozenset(required) & frozenset(spec.binary))
+        given = {
+            name: jsonschema_rs.Draft202012Validator(shared | option)
+            for name, value in schema["properties"].items()
+            if (option := _only_option(value))
+        }
+        required_bytes = frozenset(required) & frozenset(spec.binary)
+        return cls(spec, compiled, parameters, given, required_bytes)
 
     def check(self, parameters: dict[str, Any], parts: frozenset[str] = frozenset()) -> None:
         """Raise InvalidInput naming every fault, up to MAX_FAULTS."""
@@ -104,7 +111,9 @@ class Validator:
                 yield _step(name), "is missing"
         for name, value in given.items():
             if own := self.parameters.get(name):
-                for at, detail in self._faults_in(own, value):
+                if own.is_valid(value):
+                    continue
+                for at, detail in self._faults_in(self.given.get(name, own), value):
                     found = True
                     yield _step(name) + at, detail
             elif schema["additionalProperties"] is False:
@@ -116,8 +125,6 @@ class Validator:
     def _faults_in(
         self, schema: jsonschema_rs.Draft202012Validator, value: Any
     ) -> Iterator[tuple[str, str]]:
-        if schema.is_valid(value):
-            return
         if _has_more_than(MAX_LOOKED_AT, value):
             yield "", self._unfit()
             return
@@ -134,6 +141,12 @@ class Validator:
             return f"is no parameter of {self.spec.name}: did you mean {near[0]!r}?"
         takes = ", ".join(self.spec.parameters) or "none"
         return f"is no parameter of {self.spec.name}, which takes {takes}"
+
+
+def _only_option(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """What a parameter must be if it is not null, where null is the one alternative."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    return options[0] if len(options) == 1 else None
 
 
 class Intake:

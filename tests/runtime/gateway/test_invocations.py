@@ -109,7 +109,10 @@ def test_a_list_is_newest_first_and_can_be_narrowed(client: httpx.Client, gate: 
 
 
 def test_paging_visits_each_once_while_new_ones_come(client: httpx.Client) -> None:
-    sent = [client.post("/invoke/add", json={"a": n}).headers["invocation-id"] for n in range(10)]
+    sent = []
+    for n in range(10):
+        sent.append(client.post("/invoke/add", json={"a": n}).headers["invocation-id"])
+        client.post("/invoke/nothing")
     seen: list[str] = []
     following: str | None = "/invocations?function=add&limit=3&status=succeeded"
     while following:
