@@ -74,7 +74,8 @@ class Batching:
 class Retry:
     """Try again when the function raises, after `backoff` × 2ⁿ seconds with full jitter.
 
-    `on` names exception classes (`"ConnectionError"`, or dotted); subclasses count.
+    `on` names exception classes (`"ConnectionError"`, or dotted); subclasses count.  What the input
+    or the result is to blame for is never tried again.
     """
 
     max_attempts: int = 3

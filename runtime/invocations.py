@@ -276,13 +276,18 @@ class Invocations:
         await self.recorder.flush()
         return True
 
-    def release_waiters(self) -> None:
-        """Answer everybody who waits: the node drains, and what is durable goes on later."""
+    def release_waiters(self, *, running: bool) -> None:
+        """The node drains: answer those who wait for what is queued, or for what runs, too.
+
+        They get a 202, since the ledger has it and it goes on at the next start.
+        """
         self.draining = True
-        for futures in list(self._waiting.values()):
-            for future in futures:
-                if not future.done():
-                    future.set_result(None)  # type: ignore[arg-type]
+        for id, futures in list(self._waiting.items()):
+            invocation = self.live.get(id)
+            if invocation is None or running or invocation.status is not Status.RUNNING:
+                for future in futures:
+                    if not future.done():
+                        future.set_result(None)  # type: ignore[arg-type]
 
     # ── what the worker reports ───────────────────────────────────────────────────────────────
 
@@ -323,6 +328,7 @@ class Invocations:
         )
         if (invocation := self.live.get(message.id)) and not invocation.terminal:
             invocation.status = Status.QUEUED
+            invocation.message = message  # the delivery's: its attempt counts
             self.recorder.note(invocation)
             if message.id in self._stories:
                 self._tell(message.id, ("queued", self._told(invocation, Status.QUEUED)))
@@ -331,6 +337,7 @@ class Invocations:
         invocation = self.live.get(message.id)
         if invocation is None or invocation.terminal:
             return
+        invocation.message = message  # a batch may end before any of it is seen to start
         invocation.result = outcome.result
         invocation.blobs = outcome.blobs
         invocation.log = outcome.log

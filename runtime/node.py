@@ -137,9 +137,10 @@ class Node:
 
     async def drain(self) -> None:
         """Finish what runs; what waits stays in the ledger for the next start."""
-        self.invocations.release_waiters()
+        self.invocations.release_waiters(running=False)
         await self.scaler.close()
         await self.worker.drain(self.settings.grace)
+        self.invocations.release_waiters(running=True)
 
     async def close(self) -> None:
         """Write what is left and end every process."""

@@ -36,6 +36,9 @@ TOGETHER = 0.001  # seconds of work that goes to one replica before the next is 
 MAX_PIPELINE = 64  # jobs in one replica's hands, for functions well under a millisecond
 SAMPLES_BEFORE_PIPELINE = 20
 MAX_BACKOFF = 60.0  # seconds between two tries to start a replica that dies while starting
+# The same input gives the same again.
+NEVER_RETRIED = frozenset(("InvalidInput", "ResultTooLarge", "ResultNotSerializable"))
+START_TIMEOUT = 600.0  # seconds that setting up a replica may take
 LAST_OUTPUT = 2048  # bytes of output kept with the error of a replica that died
 
 log = logging.getLogger(__name__)
@@ -384,7 +387,7 @@ class Pool:
         if retries is None or message.attempt >= retries.max_attempts:
             return False
         names = set(bases) | {base.rpartition(".")[2] for base in bases}
-        return bool(names & set(retries.on))
+        return bool(names & set(retries.on)) and not names & NEVER_RETRIED
 
     def _retry(self, process: ReplicaProcess, lease: Lease, error: Failure) -> None:
         """Back to the queue, after exponential backoff with full jitter."""
@@ -457,6 +460,8 @@ class Pool:
                 "simulated": simulated,
             }
             await process.spawn(zygote, order)
+            loop = asyncio.get_running_loop()
+            loop.call_later(START_TIMEOUT, self._give_up_start, process)
         except ZygoteGone as error:
             self._start_failed(process, f"{error}")
             self._remove(process)
@@ -527,6 +532,11 @@ class Pool:
             return Failure("MemoryLimit", text, None, details)
         how = ending(status)
         return Failure("ReplicaDied", f"the replica ended: {how}", None, details | {"ending": how})
+
+    def _give_up_start(self, process: ReplicaProcess) -> None:
+        if process.state is State.STARTING:
+            self._start_failed(process, f"its setup took over {START_TIMEOUT:.0f} s")
+            process.kill("setup")
 
     def _start_failed(self, process: ReplicaProcess, why: str) -> None:
         self.failed_starts += 1

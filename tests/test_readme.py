@@ -92,7 +92,7 @@ def test_the_first_answer_shows_the_fields_the_readme_shows(
 
 
 def test_the_promises_name_tests_that_are_there() -> None:
-    for path in re.findall(r"\| `(tests/[\w/]+\.py)` \|", README):
+    for path in re.findall(r"\| `(tests/[\w/.]+)` \|", README):
         assert (ROOT / path).exists(), path
 
 
