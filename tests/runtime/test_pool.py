@@ -312,6 +312,7 @@ async def test_nobody_can_cancel_what_no_replica_has(start: Start) -> None:
         ("by_name", {"kind": "itself", "succeed_at": 2}, 2),
         ("by_name", {"kind": "subclass", "succeed_at": 3}, 3),
         ("by_name", {"kind": "builtin", "succeed_at": 2}, 2),
+        ("by_name", {"kind": "dotted", "succeed_at": 2}, 2),
         ("by_dotted_name", {"dotted": True, "succeed_at": 2}, 2),
     ],
 )
@@ -543,6 +544,14 @@ async def test_a_version_may_begin_and_cease_to_batch(start: Start) -> None:
     await until(lambda: bench.pool.counts().ready == 1)
     ids = [bench.publish(x=x) for x in range(3)]
     assert [value(o)["with"] for o in await bench.outcomes(ids)] == [3, 3, 3]
+
+
+async def test_what_was_gathered_for_a_batch_is_run_by_a_version_without(start: Start) -> None:
+    bench = await start("quick", batching=Batching(4, max_wait=0.3))
+    ids = [bench.publish() for _ in range(3)]
+    await until(lambda: bench.broker.depth_now(bench.pool.queue).ready == 0)
+    bench.pool.replace(dataclasses.replace(bench.pool.spec, batching=None))
+    assert [value(o) for o in await bench.outcomes(ids)] == ["pass"] * 3
 
 
 async def test_a_pool_of_single_calls_may_become_one_of_batches(

@@ -19,13 +19,17 @@ def attempt(context: Context, error: Exception, succeed_at: int) -> int:
     return context.attempt
 
 
-@function(scaling=ONE, retries=Retry(max_attempts=3, on=("ConnectionError",), backoff=0.05))
+@function(
+    scaling=ONE,
+    retries=Retry(max_attempts=3, on=("ConnectionError", "JSONDecodeError"), backoff=0.05),
+)
 def by_name(context: Context, kind: str, succeed_at: int) -> int:
     """Raise an error of a kind until that attempt."""
     kinds = {
         "itself": ConnectionError("itself"),
         "subclass": Flaky("a subclass"),
         "builtin": ConnectionResetError("another subclass"),
+        "dotted": json.decoder.JSONDecodeError("of a module", "", 0),
         "other": ValueError("not among them"),
     }
     return attempt(context, kinds[kind], succeed_at)
