@@ -20,6 +20,8 @@ from runtime.views import invocation_view, is_simulated
 NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")  # characters no HTTP token has (RFC 9110)
 MEDIA_TYPE = re.compile(r"[\x21-\x7e]+/[\x21-\x7e]+( *;[\x20-\x7e]*)?")
 OCTETS = "application/octet-stream"
+# What functions and callers made is shown by browsers as what it says it is, and runs no script.
+UNTRUSTED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 KEEP_ALIVE = 15.0  # seconds between comments on a silent event stream
 
 
@@ -68,6 +70,8 @@ class Answers:
 
     async def part(self, part: Part, headers: Mapping[str, str]) -> Response:
         """A result or blob as the raw body of an answer, from memory or from the store."""
+        if part.media_type != JSON:
+            headers = {**headers, **UNTRUSTED}
         if part.data is not None:
             return Answer(part.data, media_type_of(part), headers)
         key = part.key or ""

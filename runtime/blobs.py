@@ -9,8 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
-
-import fsspec
+from urllib.parse import unquote, urlsplit
 
 CHUNK = 1024 * 1024
 
@@ -20,8 +19,14 @@ class Blobs:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        self.local = self._fs.protocol in ("file", "local") or "file" in self._fs.protocol
+        parts = urlsplit(self.url)
+        self.local = parts.scheme in ("", "file")
+        self._fs: Any = None
+        self._root = os.path.abspath(unquote(parts.path))
+        if not self.local:
+            import fsspec  # 80 ms that a node with a local folder can start without
+
+            self._fs, self._root = fsspec.core.url_to_fs(self.url)
 
     def path(self, key: str) -> str:
         """The store's own path of a key; a file path where the store is a local folder."""
@@ -57,12 +62,12 @@ class Blobs:
 
     def read(self, key: str) -> bytes:
         """The whole blob; FileNotFoundError where there is none."""
-        data: bytes = self._fs.cat_file(self.path(key))
-        return data
+        with self._open(key) as file:
+            return file.read()
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """The blob in pieces of at most 1 MiB."""
-        with self._fs.open(self.path(key), "rb") as file:
+        with self._open(key) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
 
@@ -74,8 +79,9 @@ class Blobs:
 
     def size(self, key: str) -> int:
         """Bytes of a blob; FileNotFoundError where there is none."""
-        info: dict[str, Any] = self._fs.info(self.path(key))
-        return int(info["size"])
+        if self.local:
+            return os.stat(self.path(key)).st_size
+        return int(self._fs.info(self.path(key))["size"])
 
     def delete(self, invocation: str) -> None:
         """Remove every blob of an invocation; none is fine too."""
@@ -83,3 +89,8 @@ class Blobs:
             shutil.rmtree(self.path(invocation), ignore_errors=True)
         elif self._fs.exists(self.path(invocation)):
             self._fs.rm(self.path(invocation), recursive=True)
+
+    def _open(self, key: str) -> IO[bytes]:
+        path = self.path(key)
+        opened: IO[bytes] = open(path, "rb") if self.local else self._fs.open(path, "rb")  # noqa: SIM115
+        return opened

@@ -9,7 +9,8 @@ import mmap
 import os
 import time
 
-SIZE = 24  # bytes: two counters and an instant, each written at once
+IN_HAND = 256  # jobs a replica may have in hand, at the most: one byte for each
+SIZE = 24 + IN_HAND  # bytes: two counters, an instant and flags, each written at once, by one side
 
 
 class Board:
@@ -18,7 +19,8 @@ class Board:
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, SIZE)
         self._numbers = memoryview(self._memory)[:16].cast("Q")
-        self._times = memoryview(self._memory)[16:].cast("d")
+        self._times = memoryview(self._memory)[16:24].cast("d")
+        self._revoked = memoryview(self._memory)[24:]
 
     @staticmethod
     def create() -> int:
@@ -51,8 +53,21 @@ class Board:
     def cancelled(self, number: int) -> None:
         self._numbers[1] = number
 
+    def revoke(self, number: int) -> None:
+        """Say that job `number`, which waits behind others, is not to be begun."""
+        self._revoked[number % IN_HAND] = 1
+
+    def allow(self, number: int) -> None:
+        """Say that job `number` may be begun, whatever became of the one in its place before."""
+        self._revoked[number % IN_HAND] = 0
+
+    def is_revoked(self, number: int) -> bool:
+        """Whether job `number` is not to be begun."""
+        return self._revoked[number % IN_HAND] != 0
+
     def close(self) -> None:
         """Let go of the page; it goes when the other side has, too."""
         self._numbers.release()
         self._times.release()
+        self._revoked.release()
         self._memory.close()

@@ -3,6 +3,7 @@
 LumbreError
   ├─ ConfigurationError        the process, or a function, cannot be used like this
   ├─ BadRequest           400  the body cannot be read
+  ├─ Forbidden            403  a page of another site sent it
   ├─ NotFound             404  no such function, invocation or blob
   ├─ Conflict             409  the same key or id with another input
   ├─ TooLarge             413  the input is over LUMBRE_MAX_BODY
@@ -35,6 +36,13 @@ class BadRequest(LumbreError):
 
     status = 400
     title = "Unreadable request"
+
+
+class Forbidden(LumbreError):
+    """A browser sent it for a page of another site, or under a name that is not this node's."""
+
+    status = 403
+    title = "Forbidden"
 
 
 class NotFound(LumbreError):

@@ -382,7 +382,10 @@ def _schema_of(hint: Any) -> dict[str, Any]:
     ):
         return {"type": "string", "contentMediaType": media_type}
     if get_origin(hint) in (Union, types.UnionType):
-        return {"anyOf": [_schema_of(h) for h in get_args(hint)]}
+        choices = [_schema_of(h) for h in get_args(hint)]
+        shared = [choice.pop("$defs", {}) for choice in choices]  # references point at the root
+        definitions = {name: d for defs in shared for name, d in defs.items()}
+        return {"anyOf": choices} | ({"$defs": definitions} if definitions else {})
     try:
         return TypeAdapter(hint).json_schema(mode="serialization", schema_generator=_Schema)
     except (

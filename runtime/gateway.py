@@ -24,7 +24,16 @@ from runtime.invocations import Invocations
 from runtime.ledger import Ledger
 from runtime.model import Invocation, Status, new_id
 from runtime.problem import problem, problem_of
-from runtime.query import Headers, device_asked, instant, known_device, preference, whole, without
+from runtime.query import (
+    Headers,
+    device_asked,
+    instant,
+    known_device,
+    preference,
+    refuse_other_sites,
+    whole,
+    without,
+)
 from runtime.reports import Reports
 from runtime.settings import Settings
 from runtime.views import MAX_LIMIT, attempt_view, invocation_view, list_view
@@ -79,7 +88,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(INVOKE):
-            await self._app(scope, receive, send)
+            await self._serve(scope, receive, send)
             return
         if scope["method"] != "POST":
             response = problem(405, "Method not allowed", "use POST", headers={"Allow": "POST"})
@@ -93,9 +102,20 @@ class Gateway:
                 response = _internal_error()
         await response(scope, receive, send)
 
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Everything but invoking, through Starlette."""
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            try:
+                refuse_other_sites(dict(scope["headers"]))
+            except LumbreError as error:
+                await problem_of(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
     async def _invoke(self, scope: Scope, receive: Receive) -> Response:
         spec = await self._admission.function(scope["path"][len(INVOKE) :])
         headers: Headers = dict(scope["headers"])
+        refuse_other_sites(headers)
         query: bytes = scope["query_string"]
         asked = device_asked(query) if query else "auto"
         key = headers.get(b"idempotency-key")

@@ -70,6 +70,7 @@ class Invocations:
         self._patience: asyncio.TimerHandle | None = None
         self._stories: dict[str, _Story] = {}
         self._accepting: dict[str, int] = {}  # by queue: committed soon, published then
+        self._keys: dict[str, str] = {}  # ids of live invocations, by idempotency key
         self._creating = asyncio.Lock()
 
     # ── accepting ─────────────────────────────────────────────────────────────────────────────
@@ -110,6 +111,8 @@ class Invocations:
             earlier = await self._earlier(invocation)
             if earlier is None:
                 await self.submit(invocation, durable=True)
+                if invocation.idempotency_key:
+                    self._keys[invocation.idempotency_key] = invocation.id
                 return invocation
         if earlier.fingerprint != invocation.fingerprint:
             what = "idempotency key" if invocation.idempotency_key else "id"
@@ -166,10 +169,10 @@ class Invocations:
         key = invocation.idempotency_key
         if key is None:
             return await self.get(invocation.id)
-        for live in self.live.values():
-            if live.idempotency_key == key:
-                return live
-        return await self._ledger.by_idempotency_key(key)
+        if (id := self._keys.get(key)) and (live := self.live.get(id)):
+            return live
+        stored = await self._ledger.by_idempotency_key(key)
+        return self.live.get(stored.id, stored) if stored else None
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────
 
@@ -362,6 +365,8 @@ class Invocations:
     def _stored(self, invocations: Sequence[Invocation]) -> None:
         for invocation in invocations:
             self.live.pop(invocation.id, None)
+            if invocation.idempotency_key:
+                self._keys.pop(invocation.idempotency_key, None)
 
     # ── telling followers ─────────────────────────────────────────────────────────────────────
 

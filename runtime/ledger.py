@@ -8,6 +8,7 @@ connections of its own and never waits for writing.
 
 import asyncio
 import base64
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, func, literal, null, select, union_all
+from sqlalchemy import URL, func, literal, null, select, tuple_, union_all
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -150,18 +151,19 @@ class Ledger:
         neither repeat nor hide others.  BadRequest for a cursor that is none of ours.
         """
         c = invocations.c
-        query = select(*_SUMMARY).order_by(c.id.desc()).limit(limit + 1)
+        newest_first = (c.created_at.desc(), c.id.desc())
+        query = select(*_SUMMARY).order_by(*newest_first).limit(limit + 1)
         for column, value in ((c.function, function), (c.status, status), (c.device, device)):
             if value is not None:
                 query = query.where(column == value)
         if since is not None:
             query = query.where(c.created_at >= since)
         if cursor is not None:
-            query = query.where(c.id < _id_of(cursor))
+            query = query.where(tuple_(c.created_at, c.id) < tuple_(*_place_of(cursor)))
         async with self._reading() as connection:
             rows = (await connection.execute(query)).all()
         page = [schema.invocation_of(row) for row in rows[:limit]]
-        return page, _cursor_of(page[-1].id) if len(rows) > limit else None
+        return page, _cursor_of(page[-1]) if len(rows) > limit else None
 
     async def unfinished(self, chunk: int = 500) -> AsyncIterator[list[Invocation]]:
         """Every invocation that is not terminal, oldest first, in lists of at most `chunk`.
@@ -293,22 +295,25 @@ async def _existing(connection: AsyncConnection, ids: Collection[str]) -> set[st
     return set(await connection.scalars(query))
 
 
-def _cursor_of(id: str) -> str:
-    return base64.urlsafe_b64encode(f"1:{id}".encode()).rstrip(b"=").decode()
+def _cursor_of(last: Invocation) -> str:
+    """Where a page ends: the creation instant, to the bit, and the id of its last invocation."""
+    place = f"2:{last.message.created_at!r}:{last.id}"
+    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
 
 
-def _id_of(cursor: str) -> str:
+def _place_of(cursor: str) -> tuple[float, str]:
     wrong = BadRequest(
         f"cursor {cursor[:80]!r} is none that a list gave: take the one in `next`, or none"
     )
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        version, _, id = base64.urlsafe_b64decode(padded).decode().partition(":")
-    except ValueError as error:  # no base64, or no text in it
+        version, at, id = base64.urlsafe_b64decode(padded).decode().split(":", 2)
+        created_at = float(at)
+    except ValueError as error:  # no base64, no text in it, or not the parts of ours
         raise wrong from error
-    if version != "1" or not id or _cursor_of(id) != cursor:
+    if version != "2" or not id or not math.isfinite(created_at):
         raise wrong
-    return id
+    return created_at, id
 
 
 def _parsed(url: str) -> URL:

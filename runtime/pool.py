@@ -189,6 +189,8 @@ class Pool:
             for job in process.jobs:
                 if lease := job.leases.get(invocation):
                     lease.reported = True
+                    if len(job.leases) == 1:
+                        process.revoke(job)
                     if job is process.running() and len(job.leases) == 1:
                         process.cancel(job)
                         loop = asyncio.get_running_loop()
@@ -253,7 +255,8 @@ class Pool:
             return ready[0] if ready else None
         if self._pipeline > 1:
             for process in ready:
-                if len(process.jobs) * self._typical < TOGETHER:
+                load = len(process.jobs)
+                if load < self._pipeline and load * self._typical < TOGETHER:
                     return process
         return min(ready, key=lambda p: len(p.jobs))
 

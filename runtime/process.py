@@ -136,6 +136,8 @@ class ReplicaProcess(asyncio.Protocol):
         """Give it a job; it runs at once if there is none before it."""
         self._sent += 1
         job.number, job.sent_at = self._sent, time.monotonic()
+        if self._board:
+            self._board.allow(job.number)
         self.jobs.append(job)
         if not self._outgoing:
             self._loop.call_soon(self._flush)  # all jobs of one turn of the loop leave at once
@@ -158,6 +160,11 @@ class ReplicaProcess(asyncio.Protocol):
         if self._board and self._board.begun == job.number:
             return max(job.sent_at, self._board.begun_at)
         return job.first_at or time.monotonic()
+
+    def revoke(self, job: Job) -> None:
+        """Keep a job that waits behind others from being begun."""
+        if self._board:
+            self._board.revoke(job.number)
 
     def cancel(self, job: Job) -> None:
         """Ask a job to stop: if it runs, its `context.cancelled` turns True."""

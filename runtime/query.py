@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
-from runtime.errors import InvalidInput
+from runtime.errors import Forbidden, InvalidInput
 from runtime.model import DEVICES, Device, derived_traceparent, new_id
 from runtime.telemetry import child_traceparent
 
@@ -21,6 +21,25 @@ def trace_of(id: str, headers: Headers) -> str | None:
     if trace is None and not OWN_ID.fullmatch(id):
         trace = derived_traceparent(new_id())
     return trace
+
+
+def refuse_other_sites(headers: Headers) -> None:
+    """Raise Forbidden for what a page of another site has a browser send.
+
+    Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata) or, older ones, by an Origin that is not
+    the Host they ask.  Programs send neither.
+    """
+    site = headers.get(b"sec-fetch-site")
+    origin = headers.get(b"origin")
+    if site is None and origin is None:
+        return
+    if site in (b"same-origin", b"none"):
+        return
+    if site is None and origin is not None and origin.partition(b"://")[2] == headers.get(b"host"):
+        return
+    raise Forbidden(
+        "a page of another site sent this request: send it from a program, or from here"
+    )
 
 
 def device_asked(query: bytes) -> str:

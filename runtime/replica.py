@@ -115,6 +115,9 @@ class Replica:
             for _, header, body in decoder.feed(data):
                 self.number += 1
                 self.board.begin(self.number)
+                if self.board.is_revoked(self.number):  # looked at after it is said to be begun
+                    self.outgoing.append(_not_begun(header))
+                    continue
                 for frame in self.serve(header, body):
                     self.outgoing.append(frame)
                 if time.perf_counter() - first > FLUSH_AFTER:
@@ -339,3 +342,15 @@ class Replica:
                 self._send_waiting()
             finally:
                 self.sending.release()
+
+
+def _not_begun(header: Header) -> bytes:
+    """The answer to a job that was cancelled while it waited; nobody reads more of it."""
+    error = {"type": "Cancelled", "message": "it was not begun", "bases": [], "traceback": ""}
+    told = {"id": _first_id(header), "run": 0.0, "error": error, "phases": {}}
+    return encode(Kind.ERROR, told | {"wrote": False, "recycle": False})
+
+
+def _first_id(header: Header) -> str:
+    id: str = header["batch"][0]["id"] if "batch" in header else header["id"]
+    return id

@@ -74,24 +74,23 @@ invocations = Table(
     Column("result_part", Text),  # JSON: {name, media_type, size, key}
     Column("blobs", Text),  # JSON: [{name, media_type, size, key}]
     Column("log", Text),
-    # The primary key is newest first: an id is a UUIDv7.
-    Index("by_function", "function", "id"),
-    Index("by_status", "status", "id"),
-    Index("unfinished", "id", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
+    # Lists are newest first; ids alone would do, were there not those that callers choose.
+    Index("by_creation", "created_at", "id"),
+    Index("by_function", "function", "created_at", "id"),
+    Index("by_status", "status", "created_at", "id"),
+    Index("unfinished", "id", sqlite_where=UNFINISHED),
     Index(
         "samples",
         "function",
         "device",
         "id",
         sqlite_where=SUCCEEDED,
-        postgresql_where=SUCCEEDED,
     ),
     Index(
         "by_idempotency_key",
         "idempotency_key",
         unique=True,
         sqlite_where=text("idempotency_key IS NOT NULL"),
-        postgresql_where=text("idempotency_key IS NOT NULL"),
     ),
 )
 

@@ -512,10 +512,12 @@ async def test_the_queries_that_grow_with_the_ledger_use_its_indexes(
         update, "[]"
     )
     table = "SELECT id FROM invocations WHERE"
+    newest_first = "ORDER BY created_at DESC, id DESC"
     for query, index in {
         f"{table} {schema.UNFINISHED} AND id > 'x' ORDER BY id LIMIT 5": "INDEX unfinished",
-        f"{table} function = 'f' AND id < 'x' ORDER BY id DESC": "INDEX by_function",
-        f"{table} status = 'dead' AND id < 'x' ORDER BY id DESC": "INDEX by_status",
+        f"{table} created_at < 9 {newest_first}": "INDEX by_creation",
+        f"{table} function = 'f' AND created_at < 9 {newest_first}": "INDEX by_function",
+        f"{table} status = 'dead' AND created_at < 9 {newest_first}": "INDEX by_status",
         f"{table} function = 'f' AND device = 'cpu' AND {schema.SUCCEEDED}"
         " ORDER BY id DESC": "INDEX samples",
         f"{table} idempotency_key = 'k'": "INDEX by_idempotency_key",

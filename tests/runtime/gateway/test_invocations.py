@@ -204,6 +204,38 @@ def test_a_queued_one_that_is_cancelled_never_runs(
     assert f"/invocations/{second}/replay" in told["detail"]
 
 
+def test_one_that_waits_in_a_replicas_hands_and_is_cancelled_never_runs(
+    client: httpx.Client, tmp_path: Path, gate: Path
+) -> None:
+    """Short functions are handed over before their turn; a cancel must reach them there, too."""
+    for _ in range(60):
+        client.post("/invoke/quick_or_held").raise_for_status()
+    first = start(client, "quick_or_held", gate=str(gate))
+    eventually(is_running(client, first))
+    mark = tmp_path / "never"
+    others = [start(client, "quick_or_held") for _ in range(2)]
+    second = start(client, "quick_or_held", mark=str(mark))
+    backlog = client.get("/functions/quick_or_held").json()["backlog"]["cpu"]
+    assert backlog["unacknowledged"] == 4, "they wait in the queue: the test shows nothing"
+    assert client.delete(f"/invocations/{second}").json()["status"] == "cancelled"
+    gate.touch()
+    assert client.post("/invoke/quick_or_held").json() == 1
+    assert not mark.exists()
+    assert [status_of(client, id) for id in (first, *others)] == ["succeeded"] * 3
+
+
+def test_ids_of_the_callers_own_do_not_disturb_newest_first(client: httpx.Client) -> None:
+    ids = []
+    for own in ("zzz-first", None, "000-third", None):
+        if own:
+            answer = client.put(f"/invocations/{own}?function=add", json={"a": 1})
+        else:
+            answer = client.post("/invoke/add", json={"a": 1})
+        ids.append(answer.headers["invocation-id"])
+    listed = [item["id"] for item in client.get("/invocations?limit=4").json()["items"]]
+    assert listed == ids[::-1]
+
+
 def test_a_running_one_that_is_cancelled_ends_within_a_second(
     client: httpx.Client, tmp_path: Path, gate: Path
 ) -> None:

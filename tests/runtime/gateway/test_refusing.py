@@ -266,3 +266,44 @@ def test_a_full_queue_is_a_429_that_leaves_nothing(start_node: NodeFactory, gate
     assert len(node.client.get("/invocations").json()["items"]) == 3
     gate.touch()
     eventually(lambda: node.client.post(call, content=b"4").status_code == 200)
+
+
+OTHER_SITE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://other.localhost"},
+    {"Origin": "https://example.org"},
+    {"Origin": "null"},
+]
+
+
+@pytest.mark.parametrize("headers", OTHER_SITE)
+def test_a_page_of_another_site_can_change_nothing(
+    client: httpx.Client, headers: dict[str, str]
+) -> None:
+    """A form of any site can be sent to this machine by the browser of whoever looks at it."""
+    before = client.get("/audit").json()["accepted"]
+    for method, path in (
+        ("POST", "/invoke/add"),
+        ("PUT", "/invocations/by-another-site?function=add"),
+        ("DELETE", "/invocations/whichever"),
+        ("POST", "/invocations/whichever/replay"),
+    ):
+        problem(client.request(method, path, json={"a": 1}, headers=headers), 403)
+    assert client.get("/audit").json()["accepted"] == before
+
+
+def test_a_page_of_this_node_may_do_what_a_program_may(node: RunningNode) -> None:
+    for headers in (
+        {"Sec-Fetch-Site": "same-origin", "Origin": node.url},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": node.url},
+    ):
+        answer = node.client.post("/invoke/add", json={"a": 1}, headers=headers)
+        assert answer.status_code == 200
+
+
+def test_what_a_function_made_runs_no_script_in_a_browser(client: httpx.Client) -> None:
+    answer = client.post("/invoke/blob", json={"media_type": "text/html"})
+    assert answer.headers["content-type"] == "text/html"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"] == "sandbox"

@@ -105,3 +105,13 @@ class NeverReady:
 
     def __call__(self) -> None:
         """Never called."""
+
+
+@function(scaling=ONE)
+def quick_or_held(gate: str = "", mark: str = "") -> int:
+    """Be short, so that invocations wait in the replica's hands, or run until the gate is there."""
+    if mark:
+        begin(mark)
+    if gate:
+        wait_for(gate)
+    return 1
