@@ -58,7 +58,8 @@ def main(source: "SourceFile", order: dict[str, Any], fds: list[int]) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):  # whole lines, even where PYTHONUNBUFFERED is set
+        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable()  # a replica that crashes leaves its Python stack as its last output
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
