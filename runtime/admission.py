@@ -124,7 +124,8 @@ class Admission:
 
     async def function(self, name: str) -> FunctionSpec:
         """A function by name; NotFound, or Unavailable where its file is broken."""
-        await self.catalog_ready()
+        if not self.described.is_set():
+            await self.catalog_ready()
         if spec := self._catalog.functions.get(name):
             return spec
         if broken := self._catalog.broken.get(name):

@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from runtime.blobs import Blobs
+from runtime.http import send_whole
 from runtime.invocations import Invocations
 from runtime.model import JSON, Invocation, Part, Status
 from runtime.problem import problem_of_outcome
@@ -64,9 +65,12 @@ class Answers:
             headers["Preference-Applied"] = waited  # an outcome is no answer before the outcome
         if invocation.status is not Status.SUCCEEDED:
             return problem_of_outcome(invocation, self._settings.debug, headers)
-        if invocation.result is None:
+        result = invocation.result
+        if result is None:
             return Response(status_code=204, headers=headers)
-        return await self.part(invocation.result, headers)
+        if result.data is not None and result.media_type == JSON:
+            return Answer(result.data, JSON, headers)
+        return await self.part(result, headers)
 
     async def part(self, part: Part, headers: Mapping[str, str]) -> Response:
         """A result or blob as the raw body of an answer, from memory or from the store."""
@@ -113,18 +117,24 @@ class Answer(Response):
 
     def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str]) -> None:
         self.status_code = 200
-        self.body = body
         self.background = None
-        self.raw_headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
-        self.raw_headers += (
-            (b"content-type", media_type.encode("latin-1")),
-            (b"content-length", b"%d" % len(body)),
-        )
+        self._body = body
+        self._given = headers
+        self._media_type = media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(head)
-        await send({"type": "http.response.body", "body": self.body})
+        if self._media_type == JSON and send_whole(send, self._head(), self._body):
+            return
+        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in self._given.items()]
+        headers.append((b"content-type", self._media_type.encode("latin-1")))
+        headers.append((b"content-length", b"%d" % len(self._body)))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+    def _head(self) -> bytes:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self._given.items()])
+        end = f"content-type: {JSON}\r\ncontent-length: {len(self._body)}\r\n\r\n"
+        return (lines + end).encode("latin-1")
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

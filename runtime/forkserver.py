@@ -59,6 +59,7 @@ class Nursery:
     def run(self) -> NoReturn:
         """Serve orders until the control socket closes, then end every child and exit."""
         die_with_parent(None)
+        self.reap()
         while True:
             readable = self.wait([self.control.fileno()])
             if self.control.fileno() in readable and not self.serve():
@@ -132,15 +133,14 @@ class Nursery:
 
     def reap(self) -> None:
         """Tell of every child that has ended; what it left running in its group is killed."""
-        while self.children:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
-                return
-            kill_group(ended.si_pid)  # before it is reaped, while its id is surely still its own
-            _, status = os.waitpid(ended.si_pid, 0)
-            name = self.children.pop(ended.si_pid, None)
-            if name is not None:
-                self.tell({"ended": name, "status": status})
+        with contextlib.suppress(ChildProcessError):  # there is none at all
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                name = self.children.pop(ended.si_pid, None)
+                if name is not None:
+                    kill_group(ended.si_pid)  # before it is reaped, while the id is still its own
+                _, status = os.waitpid(ended.si_pid, 0)
+                if name is not None:  # else the file has started it while it was imported
+                    self.tell({"ended": name, "status": status})
 
     def tell(self, answer: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionError):

@@ -1,14 +1,22 @@
-"""uvicorn's HTTP protocol with one system call for each answer.
+"""uvicorn's HTTP protocol with one system call for each answer, and a short cut for short ones.
 
 uvicorn writes the head of an answer and its body apart, and each write is a packet of its own.
-Measured on 2 cores: the second costs a tenth of a short request.
+Measured on 2 cores: the second costs a tenth of a short request, and going through the head header
+by header another tenth.  The short cut knows uvicorn's insides, so it is taken only with versions
+it was tested with; others go uvicorn's own way.
 """
 
 import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import uvicorn
+from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+KNOWN = uvicorn.__version__.startswith("0.54.")
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class JoiningTransport(asyncio.Transport):
@@ -32,6 +40,11 @@ class JoiningTransport(asyncio.Transport):
             self._loop.call_soon(self._release)
         else:
             self._transport.write(data)
+
+    def write_whole(self, answer: bytes) -> None:
+        """Write head and body together, behind what is held back."""
+        head, self._held = self._held, b""
+        self._transport.write(head + answer)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self.write(b"".join(list_of_data))
@@ -57,3 +70,42 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(JoiningTransport(transport))
+
+
+class DefaultHead:
+    """The headers that uvicorn adds to every answer, as bytes; they change once a second."""
+
+    def __init__(self) -> None:
+        self._headers: Headers = []
+        self._bytes = b""
+
+    def of(self, headers: Headers) -> bytes:
+        if headers is not self._headers:
+            self._headers = headers
+            self._bytes = b"".join(b"%s: %s\r\n" % header for header in headers)
+        return self._bytes
+
+
+DEFAULT_HEAD = DefaultHead()
+
+
+def send_whole(send: Send, head: bytes, body: bytes) -> bool:
+    """Send a 200 with these header lines in one write; False where uvicorn's own way must be gone.
+
+    `head` is what follows the status line and uvicorn's own headers, up to the empty line and with
+    it; the caller answers for its being well formed.
+    """
+    cycle = getattr(send, "__self__", None)
+    if not KNOWN or type(cycle) is not RequestResponseCycle or cycle.response_started:
+        return False
+    transport = cycle.transport
+    if cycle.disconnected or cycle.flow.write_paused or type(transport) is not JoiningTransport:
+        return False
+    if not cycle.keep_alive or cycle.waiting_for_100_continue:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    default = DEFAULT_HEAD.of(cycle.default_headers)
+    transport.write_whole(b"HTTP/1.1 200 OK\r\n" + default + head + body)
+    cycle.message_event.set()
+    cycle.on_response()
+    return True

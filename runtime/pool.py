@@ -379,8 +379,6 @@ class Pool:
             outcome.log = lease.written()
             lease.reported = True
             self._reporter.finished(lease.delivery.message, process, outcome)
-        if process.state is State.DRAINING:
-            self._set_capacity()
         lease.delivery.ack()
         if process.state is State.DRAINING and self._is_done(process):
             process.leave()
@@ -400,8 +398,6 @@ class Pool:
         delay = random.uniform(0, min(ceiling, self.spec.retries.max_backoff))
         lease.reported = True
         self._reporter.retried(message, process, error, lease.sent_at)
-        if process.state is State.DRAINING:
-            self._set_capacity()
         lease.delivery.requeue(delay=delay)
         if process.state is State.DRAINING and self._is_done(process):
             process.leave()
