@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runtime import zygote
 from runtime.zygote import ForkServer, ZygoteGone, ending
 from tests.support import NodeFactory, RunningNode, eventually
 
@@ -114,6 +115,32 @@ def test_nobody_outlives_a_node_that_is_killed(node: RunningNode, tmp_path: Path
     everybody = {*descendants(node.process.pid), *pids}
     node.kill()
     eventually(lambda: not any(map(alive, everybody)), within=5)
+
+
+def test_a_zygote_has_the_time_to_kill_what_its_replicas_have_started(node: RunningNode) -> None:
+    pids = left_children(node)
+    busy = parent(pids[2])
+    (root,) = children(node.process.pid)
+    others = [pid for pid in children(root) if pid != busy]
+    os.kill(busy, signal.SIGSTOP)
+    node.kill()
+    eventually(lambda: not any(map(alive, others)))
+    os.kill(busy, signal.SIGCONT)
+    eventually(lambda: not any(map(alive, [*pids, busy, root])), within=5)
+
+
+def test_no_replica_outlives_a_node_and_zygotes_that_are_killed_together(node: RunningNode) -> None:
+    assert invoke(node, "doze", seconds=0).status_code == 200
+    (root,) = children(node.process.pid)
+    zygotes = children(root)
+    replicas = [pid for zygote in zygotes for pid in children(zygote)]
+    for pid in (root, *zygotes):
+        os.kill(pid, signal.SIGSTOP)  # so that they cannot notice
+    node.kill()
+    for pid in (root, *zygotes):
+        os.kill(pid, signal.SIGKILL)
+    assert replicas
+    eventually(lambda: not any(map(alive, replicas)), within=5)
 
 
 def test_nobody_outlives_a_node_that_is_stopped(node: RunningNode) -> None:
@@ -224,26 +251,39 @@ async def test_a_root_that_dies_during_an_import_is_told_as_gone(
     (importing,) = children(server.process.pid)
     server.process.kill()
     with pytest.raises(ZygoteGone):
-        await loading
+        await asyncio.wait_for(loading, 10)
     eventually(lambda: not alive(importing))
     file.write_text("")
-    zygote = await server.load(str(file))
-    assert zygote.alive and zygote.loaded["functions"] == []
-    zygote.close()
+    loaded = await server.load(str(file))
+    assert loaded.alive and loaded.loaded["functions"] == []
+    loaded.close()
+
+
+async def test_an_import_that_hangs_is_killed(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zygote, "LOAD_TIMEOUT", 0.3)
+    file = tmp_path / "hangs.py"
+    file.write_text("while True: pass")
+    loaded = (await server.load(str(file))).loaded
+    assert loaded["error"] == {"type": "Timeout", "message": "importing took over 0.3 s"}
+    assert server.process
+    root = server.process.pid
+    eventually(lambda: not children(root))
 
 
 async def test_a_zygote_leaves_when_it_is_let_go(server: ForkServer, tmp_path: Path) -> None:
     file = tmp_path / "empty.py"
     file.touch()
-    zygote = await server.load(str(file))
+    idle = await server.load(str(file))
     assert server.process
     (pid,) = children(server.process.pid)
-    zygote.close_when_idle()
-    assert not zygote.alive
+    idle.close_when_idle()
+    assert not idle.alive
     eventually(lambda: not state(pid))  # its parent has reaped it, too
     with pytest.raises(ZygoteGone):
-        zygote.fork("name", {}, [], lambda _: None)
-    zygote.kill("name")  # nobody is there to be killed, and that is fine
+        idle.fork("name", {}, [], lambda _: None)
+    idle.kill("name")  # nobody is there to be killed, and that is fine
 
 
 async def test_a_hung_import_does_not_hold_up_the_end(tmp_path: Path) -> None:

@@ -655,6 +655,19 @@ async def test_what_a_dead_replica_had_goes_to_a_new_one_and_not_behind_a_busy_o
     assert not bench.told.outcomes
 
 
+async def test_who_is_killed_for_anothers_sake_is_not_blamed(start: Start, tmp_path: Path) -> None:
+    bench = await start("obey", "slow")
+    note = tmp_path / "note"
+    id = bench.publish(note=str(note))
+    await until(note.exists)
+    note.unlink()
+    (await bench.taken(id)).kill("timeout")
+    await until(note.exists)
+    bench.pool.cancel(id)
+    assert [m.attempt for m in bench.told.starts] == [1, 1]
+    assert not bench.told.retries
+
+
 async def test_a_death_is_heard_of_though_a_daemon_holds_the_socket(start: Start) -> None:
     bench = await start("leave_a_daemon", "processes")
     outcome = await bench.outcome(bench.publish(seconds=4), within=3)

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def node(start_node: NodeFactory, folder: Path) -> RunningNode:
     """One node for all the wild functions."""
-    return start_node(WILD, WILD_FOLDER=str(folder))
+    return start_node(WILD, WILD_FOLDER=str(folder), PYTHONUNBUFFERED="")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -276,7 +276,7 @@ def test_threads_may_tell_progress_while_a_result_is_sent(node: RunningNode) -> 
     assert invoke(node, "chatter").content == b"done"
 
 
-def test_a_thread_that_never_stops_to_write_does_not_hold_up_the_node(node: RunningNode) -> None:
+def test_programs_that_never_stop_to_write_do_not_hold_up_the_node(node: RunningNode) -> None:
     began = time.monotonic()
     replicas = {invoke(node, "print_forever").json() for _ in range(3)}
     assert node.client.get("/healthz").status_code == 200

@@ -53,20 +53,19 @@ def chatter(context: Context, megabytes: int = 8) -> bytes:
 
 @function(scaling=ONE)
 def print_forever() -> int:
-    """Start a thread that never stops to write, and return."""
-
-    def write() -> None:
-        while True:
-            os.write(1, b"z" * 65536)
-
-    threading.Thread(target=write, daemon=True).start()
+    """Start programs that never stop to write, and return."""
+    for _ in range(2):
+        subprocess.Popen(["yes", "and again"])
     return os.getpid()
 
 
 @function(scaling=ONE, max_attempts=1)
 def leave_a_daemon(seconds: float) -> None:
     """Fork a process that leaves the group and keeps every file descriptor, and exit."""
+    gone, tell = os.pipe()
     if os.fork() == 0:
         os.setsid()
+        os.write(tell, b"!")
         time.sleep(seconds)
+    os.read(gone, 1)
     os._exit(4)
