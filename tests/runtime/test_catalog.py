@@ -153,11 +153,17 @@ async def test_a_file_that_cannot_be_imported_is_broken_and_others_are_not(
 async def test_a_file_that_forks_while_it_is_imported_is_there_once(
     folder: Path, opened: Open
 ) -> None:
-    write(
-        folder,
-        "forks",
-        "import os\nos.fork()\n" + textwrap.dedent(GOOD).format(name="f", default=1),
-    )
+    forks = """
+        import os, time
+        from runtime import function
+
+        if os.fork():
+            time.sleep(0.2)  # the child is the first to have imported it
+
+        @function
+        def f() -> None: ...
+    """
+    write(folder, "forks", forks)
     catalog = await opened()
     assert set(catalog.functions) == {"f"}
     zygote = only_child_of_the_child()

@@ -129,8 +129,11 @@ def test_a_zygote_has_the_time_to_kill_what_its_replicas_have_started(node: Runn
     eventually(lambda: not any(map(alive, [*pids, busy, root])), within=5)
 
 
-def test_no_replica_outlives_a_node_and_zygotes_that_are_killed_together(node: RunningNode) -> None:
-    assert invoke(node, "doze", seconds=0).status_code == 200
+def test_no_replica_outlives_a_node_and_zygotes_that_are_killed_together(
+    node: RunningNode, tmp_path: Path
+) -> None:
+    begin(node, "obey", note=str(tmp_path / "note"), polite=False)
+    eventually((tmp_path / "note").exists)
     (root,) = children(node.process.pid)
     zygotes = children(root)
     replicas = [pid for zygote in zygotes for pid in children(zygote)]

@@ -668,6 +668,17 @@ async def test_who_is_killed_for_anothers_sake_is_not_blamed(start: Start, tmp_p
     assert not bench.told.retries
 
 
+async def test_output_that_never_ends_is_taken_in_turns(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await start("quick")
+    (process,) = bench.pool.replicas
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", lambda fd, size: b"more")
+        process.read_output()
+    assert 0 < process.start_output.written < 1000
+
+
 async def test_a_death_is_heard_of_though_a_daemon_holds_the_socket(start: Start) -> None:
     bench = await start("leave_a_daemon", "processes")
     outcome = await bench.outcome(bench.publish(seconds=4), within=3)
