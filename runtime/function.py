@@ -418,6 +418,10 @@ def _check(declared: Declaration) -> None:
         raise wrong("retries", "needs max_attempts ≥ 1 and backoff ≥ 0 seconds")
     if retries and isinstance(retries.on, str):
         raise wrong("retries", f"has on={retries.on!r}: give a tuple of names, ({retries.on!r},)")
+    if declared.resources.cpu is not None and declared.resources.cpu < 1:
+        raise wrong("resources", f"has cpu={declared.resources.cpu}: give at least 1 thread")
+    if declared.resources.memory is not None and not 0 < declared.resources.memory < 2**63:
+        raise wrong("resources", f"has memory={declared.resources.memory}: give bytes above 0")
     for device, scaling in declared.scaling.items():
         if device not in declared.devices:
             raise wrong("scaling", f"names {device!r}, which is not among devices")

@@ -48,6 +48,9 @@ class SourceFile:
         return getattr(self.module, attribute)
 
     def _import(self) -> ModuleType:
+        # Bytecode is told apart by the second and the size of its source: too coarse for an editor
+        # and --reload, and nobody wants it in a folder of functions.
+        sys.dont_write_bytecode = True
         sys.path.insert(0, os.path.dirname(self.path))
         name = f"lumbre_function_{Path(self.path).stem}"
         spec = importlib.util.spec_from_file_location(name, self.path)

@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +37,49 @@ class Line:
         self.on_gone: Callable[[], None] = lambda: None
         self.open = True
         sock.setblocking(False)
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()  # orders that found no room
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._read)
 
-    def send(self, order: dict[str, Any], fds: list[int] | None = None) -> None:
-        try:
-            socket.send_fds(self.sock, [orjson.dumps(order)], fds or [])
-        except (BrokenPipeError, ConnectionError, OSError) as error:
-            raise ZygoteGone(str(error)) from error
+    def send(self, order: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send an order, behind those that wait until there is room; raises ZygoteGone.
+
+        The caller may close its file descriptors then.
+        """
+        data = orjson.dumps(order)
+        if self._waiting or not self._send(data, fds):
+            self._waiting.append((data, [os.dup(fd) for fd in fds]))
+            self._loop.add_writer(self.sock.fileno(), self._send_waiting)
 
     def close(self) -> None:
         if self.open:
             self.open = False
             self._loop.remove_reader(self.sock.fileno())
+            self._loop.remove_writer(self.sock.fileno())
+            while self._waiting:
+                self._forget_first()
             self.sock.close()
+
+    def _send(self, data: bytes, fds: Sequence[int]) -> bool:
+        try:
+            socket.send_fds(self.sock, [data], fds)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ZygoteGone(str(error)) from error
+        return True
+
+    def _send_waiting(self) -> None:
+        with contextlib.suppress(ZygoteGone):  # the reader hears of that, and closes
+            while self._waiting and self._send(*self._waiting[0]):
+                self._forget_first()
+            if self._waiting:
+                return
+        self._loop.remove_writer(self.sock.fileno())
+
+    def _forget_first(self) -> None:
+        for fd in self._waiting.popleft()[1]:
+            os.close(fd)
 
     def _read(self) -> None:
         try:

@@ -121,6 +121,8 @@ def good(n: int) -> int:
         ({"retries": Retry(max_backoff=math.nan)}, "backoff ≥ 0"),
         ({"retries": Retry(on="ValueError")}, r"give a tuple of names, \('ValueError',\)"),  # type: ignore[arg-type]
         ({"scaling": {"gpu": Scaling()}}, "names 'gpu', which is not among devices"),
+        ({"resources": Resources(cpu=0)}, "give at least 1 thread"),
+        ({"resources": Resources(memory=0)}, "give bytes above 0"),
         ({"scaling": Scaling(min_replicas=-1)}, "min_replicas must not be negative"),
         ({"scaling": Scaling(max_replicas=0)}, "max_replicas must be at least 1"),
         ({"scaling": Scaling(min_replicas=3, max_replicas=2)}, "at least min_replicas"),
@@ -252,7 +254,7 @@ scalings = st.builds(
 @given(
     scalings,
     st.none() | st.builds(Retry, st.integers(1, 9), st.just(("A", "b.C")), seconds, seconds),
-    st.builds(Resources, st.none() | st.integers(1, 9), st.none() | st.integers(1)),
+    st.builds(Resources, st.none() | st.integers(1, 9), st.none() | st.integers(1, 2**63 - 1)),
     st.floats(0.001, 1e6),
 )
 def test_a_spec_survives_its_way_through_json(
