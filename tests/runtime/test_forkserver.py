@@ -1,8 +1,10 @@
 """Processes that fork others: who is killed takes the right ones along, and is replaced."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -302,6 +304,38 @@ async def test_a_hung_import_does_not_hold_up_the_end(tmp_path: Path) -> None:
     server.close()
     loading.cancel()
     eventually(lambda: not alive(root) and not alive(importing))
+
+
+async def test_orders_wait_for_room_and_keep_their_turn() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)
+    line = zygote.Line(ours, lambda _: None)
+    reading, writing = os.pipe()
+    for number in range(3000):
+        line.send({"number": number}, [writing] if number == 2999 else ())
+    os.close(writing)
+    received: list[int] = []
+    fds: list[int] = []
+    async with asyncio.timeout(10):
+        while len(received) < 3000:
+            try:
+                data, more, _, _ = socket.recv_fds(theirs, 1000, 4)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+            else:
+                received.append(json.loads(data)["number"])
+                fds += more
+    assert received == list(range(3000))
+    (received_fd,) = fds
+    os.write(received_fd, b"through")
+    assert os.read(reading, 10) == b"through"
+    os.close(received_fd)
+    assert os.read(reading, 10) == b""  # nobody else has kept it open
+    os.close(reading)
+    theirs.close()
+    with pytest.raises(ZygoteGone):
+        line.send({})
+    line.close()
 
 
 @pytest.mark.parametrize(

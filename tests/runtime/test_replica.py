@@ -195,6 +195,24 @@ def test_an_error_that_is_hard_to_tell_is_told(
     assert invoke(node, "complain", how="not").json() == before
 
 
+def test_attempts_that_raised_are_in_the_record(node: RunningNode) -> None:
+    answer = invoke(node, "by_name", kind="subclass", succeed_at=3)
+    assert (answer.status_code, answer.json()) == (200, 3)
+    attempts = record(node, answer)["attempts"]
+    assert [(a["attempt"], a["error"]) for a in attempts] == [
+        (n, {"type": "Flaky", "message": "a subclass"}) for n in (1, 2)
+    ]
+    assert all(a["started_at"] <= a["finished_at"] for a in attempts)
+
+
+def test_requests_that_come_together_share_a_batch(node: RunningNode) -> None:
+    assert invoke(node, "together", x=0).json()["with"] == 1
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda x: invoke(node, "together", x=x).json(), range(4)))
+    assert [a["x"] for a in answers] == [0, 1, 2, 3]
+    assert max(a["with"] for a in answers) > 1
+
+
 # ── too long, and cancelled ───────────────────────────────────────────────────────────────────────
 
 
