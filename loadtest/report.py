@@ -14,7 +14,8 @@ with, in one run and on one machine: both servers are up at once and take turns,
 and the median of the rounds' ratios counts, since the speed of a shared machine changes more
 within minutes than the servers differ. A number is given as its median, with the least and the
 most in brackets and how many there were. Client, gateway and replicas share the cores. These are
-measurements and not tests: nothing fails when one is missed, and it is said here by how much.
+measurements and not tests: nothing fails when one is missed, and it is said here by how much. Why
+is in [Where the time of a no-op goes](architecture.md#the-hot-path).
 
 The echo is a bare Starlette application on uvicorn (uvloop, httptools, no access log, otherwise
 uvicorn's defaults) that parses a JSON request and gives it back as a `JSONResponse`
