@@ -295,6 +295,22 @@ async def test_a_cancel_that_comes_late_does_not_reach_the_next_job(
     assert not bench.told.outcomes
 
 
+async def test_what_is_cancelled_in_the_hands_of_a_busy_replica_never_runs(
+    start: Start, tmp_path: Path
+) -> None:
+    bench = await pipelined(start)
+    slow = bench.publish(action="sleep", seconds=0.3)
+    notes = [tmp_path / str(n) for n in range(6)]
+    ids = [bench.publish(note=str(note)) for note in notes]
+    await until(lambda: len(bench.pool.replicas[0].jobs) == 7)
+    assert all(bench.pool.cancel(id) for id in ids[1:4])
+    await bench.outcomes([slow, ids[0], *ids[4:]])
+    assert [note.exists() for note in notes] == [True, False, False, False, True, True]
+    assert not set(ids[1:4]) & set(bench.told.outcomes)
+    assert bench.broker.depth_now(bench.pool.queue).backlog == 0
+    assert value(await bench.call()) == "pass"
+
+
 async def test_nobody_can_cancel_what_no_replica_has(start: Start) -> None:
     bench = await start("doze", "slow")
     done = bench.publish(seconds=0)
