@@ -67,5 +67,6 @@ def leave_a_daemon(seconds: float) -> None:
         os.setsid()
         os.write(tell, b"!")
         time.sleep(seconds)
+        os._exit(0)
     os.read(gone, 1)
     os._exit(4)
