@@ -27,7 +27,6 @@ class State(StrEnum):
 
     STARTING = "starting"
     READY = "ready"
-    BUSY = "busy"
     DRAINING = "draining"
     ENDED = "ended"
 
@@ -85,7 +84,6 @@ class ReplicaProcess(asyncio.Protocol):
         self.ready_at: float | None = None
         self.setup = 0.0  # seconds
         self.served = 0
-        self.busy_seconds = 0.0
         self.jobs: deque[Job] = deque()
         self.start_output = Capture()
         self.killed_for: str | None = None
@@ -200,9 +198,8 @@ class ReplicaProcess(asyncio.Protocol):
         except (OSError, IndexError, ValueError):
             return 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]
+    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         for kind, header, body in self._decoder.feed(data):
@@ -257,7 +254,6 @@ class ReplicaProcess(asyncio.Protocol):
         if not self.jobs or (lease := self.jobs[0].leases.pop(header["id"], None)) is None:
             return
         self.served += 1
-        self.busy_seconds += header["run"]
         if kind is Kind.RESULT:
             self.owner.on_result(self, lease, header, body)
         else:
