@@ -1,7 +1,7 @@
 """The HTTP API: invoke functions, watch and stop invocations, ask what there is.
 
-`POST /invoke/{function}` is answered before Starlette's routing: it is the hot path, and a router
-and a request object would cost a third of the whole.  Everything else is plain Starlette.
+`POST /invoke/{function}` is answered before Starlette's routing: it is the hot path, and needs
+neither a router nor a request object.  Everything else is plain Starlette.
 """
 
 import asyncio

@@ -313,7 +313,7 @@ async def _all_of(connection: AsyncConnection, sql: str, rows: _Rows) -> set[str
     """Run one statement over all rows; their ids, or _NotAllOfThem if it did not change each.
 
     That is how it nearly always is, and SQLite then works without the GIL from end to end: to be
-    told each row takes and gives up the GIL for each, which cost a busy event loop 20 µs a row.
+    told each row takes and gives up the GIL for each.
     """
     await _bulk(connection, sql, rows)
     if rows and await connection.scalar(text("SELECT changes()")) != len(rows):
