@@ -57,6 +57,14 @@ class Payload:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """What a row of the ledger needs and the rest of a message does not say."""
+
+    requested_device: str
+    version: str
+
+
 @dataclass(slots=True)
 class Message:
     """What a queue carries: enough to run one invocation, and nothing of its outcome."""
@@ -69,6 +77,8 @@ class Message:
     attempt: int = 1  # the number of the delivery, counted by us and not by the broker
     priority: int = 0  # higher goes first
     traceparent: str | None = None  # W3C; None stands for one derived from the id
+    unrecorded: "Unrecorded | None" = None  # set where the ledger has no row of it yet
+    reply_to: str | None = None  # where somebody waits for the outcome; a wake-up, not the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,10 @@ class Invocation:
     idempotency_key: str | None = None
     fingerprint: str | None = None  # of function, device and input, for idempotent creation
     replayed_from: str | None = None
+    published: bool = True  # its message is in its queue, or went through it
+    callback: str | None = None  # URL that the outcome is POSTed to
+    batch: str | None = None  # id of the batch it came in
+    batch_index: int | None = None  # its place there, from 0
 
     @property
     def id(self) -> str:
