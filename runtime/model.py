@@ -104,6 +104,19 @@ class Outcome:
     log: str | None = None  # captured standard output and error
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that did not give the final outcome: its replica died, or it is tried again."""
+
+    invocation: str
+    attempt: int
+    replica: str | None
+    device: Device
+    started_at: float | None  # unix seconds
+    finished_at: float | None
+    error: Failure | None
+
+
 @dataclass(slots=True)
 class Invocation:
     """One call, from acceptance to a terminal status."""

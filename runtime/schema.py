@@ -21,9 +21,11 @@ from sqlalchemy import (
     text,
 )
 
+from runtime import lenient
 from runtime.model import (
     JSON,
     TERMINAL,
+    Attempt,
     Device,
     Failure,
     Invocation,
@@ -137,19 +139,6 @@ meta = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt that did not give the final outcome: its replica died, or it is tried again."""
-
-    invocation: str
-    attempt: int
-    replica: str | None
-    device: Device
-    started_at: float | None  # unix seconds
-    finished_at: float | None
-    error: Failure | None
-
-
-@dataclass(frozen=True, slots=True)
 class ScalingDecision:
     """A change of the number of replicas, and why."""
 
@@ -237,10 +226,7 @@ def encode(rows: list[tuple[Any, ...]]) -> str:
     Always succeeds: what JSON cannot hold (a lone surrogate in a message, a huge number in an
     error's details) is replaced, because one odd row must not keep the others from being written.
     """
-    try:
-        return orjson.dumps(rows).decode()
-    except TypeError:
-        return orjson.dumps([[_clean(value) for value in row] for row in rows]).decode()
+    return lenient.dumps(rows).decode()
 
 
 def invocation_of(row: Row[Any]) -> Invocation:
@@ -327,20 +313,3 @@ def _text(data: bytes) -> str:
 def _without_nul(value: str) -> str:
     # SQLite's json_extract cuts a text at a NUL (3.40 does), and PostgreSQL's text takes none.
     return value.replace("\0", "\ufffd") if "\0" in value else value
-
-
-def _clean(value: Any, depth: int = 0) -> Any:
-    """The value as JSON can hold it; only for the rare row that orjson refuses."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
-    if depth > 50:  # orjson stops at 254
-        return "…"
-    if isinstance(value, dict):
-        return {str(_clean(str(k))): _clean(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item, depth + 1) for item in value]
-    return _clean(repr(value))

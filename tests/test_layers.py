@@ -12,8 +12,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "autoscaler", "loadtest")
 
 FLOORS: list[set[str]] = [
-    {"runtime.errors", "runtime.model", "runtime.capture", "runtime.frames", "runtime.board"},
+    {
+        "runtime.errors",
+        "runtime.model",
+        "runtime.capture",
+        "runtime.frames",
+        "runtime.board",
+        "runtime.lenient",
+    },
     {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
+    {"runtime.wire"},
     {"runtime.context", "runtime.brokers.memory", "runtime.schema", "runtime.devices"},
     {"runtime.function", "runtime.sqlite", "runtime.audit"},
     {
