@@ -6,8 +6,8 @@ import time
 
 from runtime.blobs import Blobs
 from runtime.catalog import Catalog
-from runtime.devices import Machine
 from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, Unavailable
+from runtime.fleet import Fleet
 from runtime.function import FunctionSpec
 from runtime.intake import Intake, Receive, Validator, fingerprint
 from runtime.invocations import Invocations
@@ -22,14 +22,14 @@ class Admission:
 
     def __init__(
         self,
-        machine: Machine,
+        fleet: Fleet,
         catalog: Catalog,
         invocations: Invocations,
         blobs: Blobs,
         max_body: int,
     ) -> None:
         self.described = asyncio.Event()  # the catalog is loaded and its queues are declared
-        self._machine = machine
+        self._fleet = fleet
         self._catalog = catalog
         self._invocations = invocations
         self._blobs = blobs
@@ -54,15 +54,19 @@ class Admission:
         payload = await self._intake.read(validator, id, headers, query, receive)
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version)
+        if b"text/event-stream" in headers.get(b"accept", b""):
+            await self._invocations.listen(id)
         return await self._submit(invocation, headers, key, once=once)
 
     async def _submit(
         self, invocation: Invocation, headers: Headers, key: str | None, *, once: bool
     ) -> Invocation:
+        background = b"respond-async" in headers.get(b"prefer", b"")
         if not once:
-            durable = b"respond-async" in headers.get(b"prefer", b"")
             try:
-                await self._invocations.submit(invocation, durable=durable)
+                await self._invocations.submit(
+                    invocation, durable=background, awaited=not background
+                )
             except LumbreError:
                 await self._forget_blobs(invocation)
                 raise
@@ -77,7 +81,7 @@ class Admission:
             self._blobs,
         )
         try:
-            accepted = await self._invocations.submit_once(invocation)
+            accepted = await self._invocations.submit_once(invocation, awaited=not background)
         except LumbreError as error:
             if not (isinstance(error, Conflict) and key is None):  # else the blobs are the other's
                 await self._forget_blobs(invocation)
@@ -145,7 +149,7 @@ class Admission:
 
     def _device(self, spec: FunctionSpec, asked: str) -> Device:
         """The device to run on: the one asked for, or the GPU where there is one."""
-        here = [d for d in spec.devices if d in self._machine.devices]
+        here = self._fleet.devices(spec)
         if asked == "auto":
             if here:
                 return "gpu" if "gpu" in here else here[0]
@@ -159,11 +163,7 @@ class Admission:
             raise InvalidInput(
                 "device", f"is {asked}, but {spec.name} runs on {' and '.join(spec.devices)} only"
             )
-        raise Unavailable(
-            f"no {asked.upper()} replica can run here: ask for device=auto, or start with"
-            " LUMBRE_SIMULATE_GPU=1 to try a GPU pool that computes on the CPU",
-            60,
-        )
+        raise Unavailable(self._fleet.lacks(spec, asked), 60)
 
     def _copy_payload(self, payload: Payload, id: str) -> Payload:
         """The same input under a new invocation, so that each may be removed by itself."""

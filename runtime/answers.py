@@ -43,8 +43,8 @@ class Answers:
         seconds = min(
             self._settings.max_wait, wait if wait is not None else self._settings.max_wait
         )
-        if await self._invocations.wait(invocation, seconds):
-            return await self.outcome(invocation, applied)
+        if over := await self._invocations.wait(invocation, seconds):
+            return await self.outcome(over, applied)
         return await self.accepted(invocation, applied)
 
     async def outcome(self, invocation: Invocation, applied: str | None = None) -> Response:
@@ -87,8 +87,7 @@ class Answers:
 
     async def accepted(self, invocation: Invocation, applied: str | None) -> Response:
         """202: the invocation is durable, and its outcome will be at the link."""
-        if not self._invocations.recorder.is_stored(invocation.id):
-            await self._invocations.recorder.flush()
+        await self._invocations.secure(invocation)
         link = f"/invocations/{invocation.id}"
         headers = {
             "Location": link,

@@ -214,7 +214,8 @@ class Gateway:
         headers: Headers = dict(request.scope["headers"])
         wait, applied = preference(headers.get(b"prefer", b""))
         if wait and not invocation.terminal:
-            await self._invocations.wait(invocation, min(wait, self._settings.max_wait))
+            seconds = min(wait, self._settings.max_wait)
+            invocation = await self._invocations.wait(invocation, seconds) or invocation
         if invocation.terminal:
             return await self._answers.outcome(invocation, applied)
         return await self._answers.accepted(invocation, applied)

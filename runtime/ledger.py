@@ -26,7 +26,7 @@ from runtime import schema, sqlite
 from runtime.audit import Audit, audit
 from runtime.errors import BadRequest, ConfigurationError, Unavailable
 from runtime.model import TERMINAL, Device, Invocation, Status
-from runtime.schema import Attempt as Attempt
+from runtime.model import Attempt as Attempt
 from runtime.schema import ScalingDecision as ScalingDecision
 from runtime.schema import invocations, totals
 

@@ -184,6 +184,40 @@ class ReplicaCounts:
         return self.starting + self.ready + self.busy
 
 
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """The replicas of one function on one device, as others than their worker see them."""
+
+    replicas: ReplicaCounts
+    most: int  # replicas there may be
+    gpu_slots: int = 0  # of the worker's machine
+    trouble: str | None = None  # why replicas do not start, in words
+    starved: bool = False  # it wants a GPU slot, and all are taken
+    cold_starts: int = 0
+    simulated: bool = False  # its GPU is a CPU
+    decisions: dict[str, int] = field(default_factory=dict)  # of the autoscaler, by direction
+
+    def __add__(self, other: "PoolState") -> "PoolState":
+        """Both together, where several workers serve one queue."""
+        ours, theirs = self.replicas, other.replicas
+        names = self.decisions.keys() | other.decisions.keys()
+        return PoolState(
+            replicas=ReplicaCounts(
+                ours.starting + theirs.starting,
+                ours.ready + theirs.ready,
+                ours.busy + theirs.busy,
+                ours.draining + theirs.draining,
+            ),
+            most=self.most + other.most,
+            gpu_slots=self.gpu_slots + other.gpu_slots,
+            trouble=self.trouble or other.trouble,
+            starved=self.starved and other.starved,
+            cold_starts=self.cold_starts + other.cold_starts,
+            simulated=self.simulated or other.simulated,
+            decisions={n: self.decisions.get(n, 0) + other.decisions.get(n, 0) for n in names},
+        )
+
+
 def queue_name(function: str, device: Device) -> str:
     return f"{function}.{device}"
 

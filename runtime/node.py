@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 import uvicorn
@@ -28,12 +28,13 @@ from runtime.brokers.memory import MemoryBroker
 from runtime.catalog import Catalog
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError
+from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
 from runtime.http import Protocol
-from runtime.invocations import GIVEN_BACK_LIMIT, Invocations
+from runtime.invocations import GIVEN_BACK_LIMIT, EmbeddedInvocations
 from runtime.ledger import Ledger, ScalingDecision
-from runtime.model import queue_name
+from runtime.model import Device, queue_name
 from runtime.pool import Pool
 from runtime.reports import Reports
 from runtime.settings import Settings
@@ -57,7 +58,9 @@ class Node:
         self.broker = MemoryBroker()
         self.metrics = Metrics(self._gauges)
         self.catalog = Catalog(settings.folders, settings.state.resolve() / "catalog.json")
-        self.invocations = Invocations(self.broker, ledger, self.metrics, settings.queue_limit)
+        self.invocations = EmbeddedInvocations(
+            self.broker, ledger, self.metrics, settings.queue_limit
+        )
         self.worker = Worker(
             self.broker,
             self.invocations,
@@ -67,18 +70,12 @@ class Node:
             max_result=settings.max_result,
         )
         self.scaler = LocalScaler(machine, self.broker.depth_now, self._decided)
+        fleet = LocalFleet(machine, self.worker, self.broker, self._directions)
         self.admission = Admission(
-            machine, self.catalog, self.invocations, self.blobs, settings.max_body
+            fleet, self.catalog, self.invocations, self.blobs, settings.max_body
         )
         reports = Reports(
-            self.admission,
-            machine,
-            self.catalog,
-            self.invocations,
-            ledger,
-            self.broker,
-            self.worker,
-            self.metrics,
+            self.admission, fleet, self.catalog, self.invocations, ledger, self.metrics
         )
         answers = Answers(settings, self.blobs, self.invocations)
         self.gateway = Gateway(settings, self.admission, answers, reports, self.invocations, ledger)
@@ -183,10 +180,13 @@ class Node:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _directions(self, key: tuple[str, Device]) -> Mapping[str, int]:
+        return self.scaler.directions.get(key, {})
+
     def _gauges(self) -> Iterator[Gauges]:
         for (function, device), pool in self.worker.pools.items():
             depth = self.broker.depth_now(pool.queue)
-            directions = dict(self.scaler.directions.get((function, device), {}))
+            directions = dict(self._directions((function, device)))
             yield Gauges(function, device, depth, pool.counts(), pool.cold_starts, directions)
 
 

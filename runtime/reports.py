@@ -8,9 +8,8 @@ from starlette.routing import Route
 
 from runtime.admission import Admission
 from runtime.answers import json_answer
-from runtime.brokers.memory import MemoryBroker
 from runtime.catalog import Catalog
-from runtime.devices import Machine
+from runtime.fleet import Fleet
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
 from runtime.ledger import Ledger
@@ -20,7 +19,6 @@ from runtime.problem import problem
 from runtime.query import whole
 from runtime.telemetry import Metrics
 from runtime.views import MAX_LIMIT, broken_view, function_view, instant, list_view
-from runtime.worker import Worker
 
 
 class Reports:
@@ -29,21 +27,17 @@ class Reports:
     def __init__(
         self,
         admission: Admission,
-        machine: Machine,
+        fleet: Fleet,
         catalog: Catalog,
         invocations: Invocations,
         ledger: Ledger,
-        broker: MemoryBroker,
-        worker: Worker,
         metrics: Metrics,
     ) -> None:
         self._admission = admission
-        self._machine = machine
+        self._fleet = fleet
         self._catalog = catalog
         self._invocations = invocations
         self._ledger = ledger
-        self._broker = broker
-        self._worker = worker
         self._metrics = metrics
 
     def routes(self) -> list[Route]:
@@ -73,9 +67,9 @@ class Reports:
         return json_answer(self._function_view(await self._admission.function(name)))
 
     def _function_view(self, spec: FunctionSpec) -> dict[str, Any]:
-        pools = {d: p for d in spec.devices if (p := self._worker.pools.get((spec.name, d)))}
-        depths = {d: self._broker.depth_now(queue_name(spec.name, d)) for d in spec.devices}
-        return function_view(spec, pools, depths, self._metrics, self._machine)
+        depths = {d: self._fleet.depth(queue_name(spec.name, d)) for d in spec.devices}
+        pools = self._fleet.pools(spec)
+        return function_view(spec, pools, depths, self._metrics, self._fleet.simulated)
 
     async def list_decisions(self, request: Request) -> Response:
         limit = whole(request.query_params.get("limit", "100"), "limit", 1, MAX_LIMIT)
@@ -120,7 +114,7 @@ class Reports:
         return json_answer({"status": "alive"})
 
     async def get_ready(self, request: Request) -> Response:
-        faults = []
+        faults = self._fleet.faults()
         if not self._admission.described.is_set():
             faults.append("the functions are still being described")
         if self._invocations.draining:

@@ -9,11 +9,18 @@ from urllib.parse import urlencode
 import orjson
 
 from runtime.catalog import Broken
-from runtime.devices import SIMULATED, Machine
+from runtime.devices import SIMULATED
 from runtime.function import FunctionSpec
-from runtime.model import DEVICES, Depth, Device, Invocation, Part, ReplicaCounts
-from runtime.pool import Pool
-from runtime.schema import Attempt
+from runtime.model import (
+    DEVICES,
+    Attempt,
+    Depth,
+    Device,
+    Invocation,
+    Part,
+    PoolState,
+    ReplicaCounts,
+)
 from runtime.telemetry import Metrics
 
 MAX_LIMIT = 1000  # items of one page
@@ -105,13 +112,13 @@ def part_view(part: Part) -> dict[str, Any]:
 
 def function_view(
     spec: FunctionSpec,
-    pools: dict[Device, Pool],
+    pools: dict[Device, PoolState],
     depths: dict[Device, Depth],
     metrics: Metrics,
-    machine: Machine,
+    simulated: bool,
 ) -> dict[str, Any]:
     """A function as the API shows it: what it is, how busy it is, and why anything waits."""
-    counts = {d: pool.counts() for d, pool in pools.items()}
+    counts = {d: pool.replicas for d, pool in pools.items()}
     return {
         "name": spec.name,
         "description": spec.description,
@@ -136,9 +143,9 @@ def function_view(
         },
         "replicas": {device: counts.get(device, ReplicaCounts()) for device in spec.devices},
         "latency": {d: metrics.latency((spec.name, d)) for d in spec.devices},
-        "speedup": speedup_view(spec, metrics, machine),
+        "speedup": speedup_view(spec, metrics, simulated),
         "waiting": {
-            device: waiting_view(spec, device, pools.get(device), depths[device], machine)
+            device: waiting_view(device, pools.get(device), depths[device])
             for device in spec.devices
         },
         "error": None,
@@ -175,7 +182,7 @@ def broken_view(broken: Broken) -> dict[str, Any]:
     }
 
 
-def speedup_view(spec: FunctionSpec, metrics: Metrics, machine: Machine) -> dict[str, Any] | None:
+def speedup_view(spec: FunctionSpec, metrics: Metrics, simulated: bool) -> dict[str, Any] | None:
     """Median run time on the CPU over that on the GPU, over the latest runs of any input.
 
     None where either device has too few runs.  The inputs of both sides need not be alike: a
@@ -189,31 +196,28 @@ def speedup_view(spec: FunctionSpec, metrics: Metrics, machine: Machine) -> dict
         "ratio": medians["cpu"] / medians["gpu"] if medians["gpu"] else None,
         "median_run": medians,
         "n": {device: len(r) for device, r in runs.items()},
-        "simulated": machine.simulated,
+        "simulated": simulated,
     }
 
 
-def waiting_view(
-    spec: FunctionSpec, device: Device, pool: Pool | None, depth: Depth, machine: Machine
-) -> dict[str, str] | None:
+def waiting_view(device: Device, pool: PoolState | None, depth: Depth) -> dict[str, str] | None:
     """The one cause why ready messages of a queue wait, or None if none does."""
     if not depth.ready:
         return None
     if pool is None:
-        what = "no GPU here" if device == "gpu" else "this node runs no CPU replicas"
+        what = "no GPU here" if device == "gpu" else "no worker serves it on the CPU"
         return {"cause": "no_gpu" if device == "gpu" else "no_device", "detail": what}
-    counts = pool.counts()
+    counts = pool.replicas
     if pool.trouble and not counts.ready + counts.busy:
         return {"cause": "crash_looping", "detail": pool.trouble}
     if pool.starved and not counts.running:
-        text = f"all {machine.gpu_slots} GPU slots are in use by other functions"
+        text = f"all {pool.gpu_slots} GPU slots are in use by other functions"
         return {"cause": "at_max", "detail": text}
     if not counts.ready + counts.busy:
         text = f"{counts.starting} starting" if counts.starting else "a replica is about to start"
         return {"cause": "starting", "detail": text}
-    most = machine.max_replicas(device, spec.scaling[device].max_replicas)
-    if counts.running >= most:
-        text = f"all {most} replicas that may run are busy; {depth.ready:,} wait"
+    if counts.running >= pool.most:
+        text = f"all {pool.most} replicas that may run are busy; {depth.ready:,} wait"
         return {"cause": "at_max", "detail": text}
     text = f"behind {depth.unacknowledged:,} that run and {depth.ready:,} that wait"
     return {"cause": "behind", "detail": text}

@@ -1,13 +1,13 @@
 """The worker: every pool of this node, and what concerns them all."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from runtime.brokers import Broker
 from runtime.devices import GpuSlots, Machine
 from runtime.function import FunctionSpec
-from runtime.model import Device
+from runtime.model import Device, PoolState
 from runtime.pool import Pool, Reporter
 from runtime.zygote import Zygote
 
@@ -63,6 +63,23 @@ class Worker:
         """Serve a function no more: its file is gone, or no longer defines it."""
         gone = [key for key in self.pools if key[0] == function]
         await asyncio.gather(*(self.pools.pop(key).drain(grace) for key in gone))
+
+    def state(self, key: Key, decisions: Mapping[str, int]) -> PoolState | None:
+        """A pool as others see it; None where this worker does not serve it."""
+        pool = self.pools.get(key)
+        if pool is None:
+            return None
+        asked = pool.spec.scaling[pool.device].max_replicas
+        return PoolState(
+            replicas=pool.counts(),
+            most=self._machine.max_replicas(pool.device, asked),
+            gpu_slots=self._machine.gpu_slots,
+            trouble=pool.trouble,
+            starved=pool.starved,
+            cold_starts=pool.cold_starts,
+            simulated=self._machine.simulated and pool.device == "gpu",
+            decisions=dict(decisions),
+        )
 
     def cancel(self, invocation: str) -> bool:
         """Stop an invocation that some replica has in hand; False if none has it."""
