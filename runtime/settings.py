@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,9 +33,37 @@ class Settings(BaseSettings):
     insecure: bool = Field(False, description="listen on other addresses without API keys")
     state: Path = Field(Path(".lumbre"), description="ledger, blobs and caches of this machine")
     functions: str = Field("functions", description="folders of function files, colon-separated")
-    broker_url: str = Field("memory://", description="memory://, which is in this process")
-    ledger_url: str = Field("", description="sqlite:///PATH; empty is a file in the state folder")
+    broker_url: str = Field(
+        "memory://", description="memory://, which is in this process, or amqp[s]://USER@HOST/VHOST"
+    )
+    broker_ca: str = Field("", description="certificates that amqps:// trusts, PEM")
+    broker_certificate: str = Field("", description="own certificate for amqps://, PEM")
+    broker_key: str = Field("", description="the key of that certificate, PEM")
+    broker_patience: float = Field(
+        60, ge=0, description="seconds a start waits for RabbitMQ and PostgreSQL to be there"
+    )
+    management_url: str = Field("", description="RabbitMQ's management API, for exact backlogs")
+    consumer_timeout: float = Field(
+        1800, gt=0, description="seconds, RabbitMQ's consumer_timeout; functions must end before"
+    )
+    ledger_url: str = Field(
+        "", description="sqlite:///PATH or postgresql://…; empty is a file in the state folder"
+    )
     blobs_url: str = Field("", description="fsspec URL; empty is a folder in the state folder")
+    retention_age: float = Field(
+        7 * 86_400, ge=0, description="seconds that finished invocations are kept; 0 is for ever"
+    )
+    retention_count: int = Field(
+        1_000_000, ge=0, description="finished invocations that are kept; 0 is any number"
+    )
+    retention_bytes: int = Field(
+        10 * 2**30, ge=0, description="bytes of blobs that are kept; 0 is any number"
+    )
+    callback_hosts: str = Field("", description="hosts that outcomes may be POSTed to, by comma")
+    callback_secret: SecretStr = Field(
+        SecretStr(""), description="secret that callbacks are signed with"
+    )
+    public_url: str = Field("", description="this gateway's URL in callbacks; empty is its address")
     devices: str = Field("auto", description="auto, or those that may be asked for: cpu,gpu")
     gpus: int = Field(0, ge=0, description="replicas that share one GPU; 0 is one")
     simulate_gpu: bool = Field(False, description="a GPU pool that computes on the CPU, labelled")
@@ -68,6 +96,11 @@ class Settings(BaseSettings):
         return [
             Path(folder).expanduser().resolve() for folder in self.functions.split(":") if folder
         ]
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the queues are in this process, which then is gateway, worker and all."""
+        return self.broker_url.startswith("memory:")
 
     @property
     def ledger(self) -> str:

@@ -37,6 +37,7 @@ from runtime import (
     intake,
     invocations,
     model,
+    stories,
     views,
     zygote,
 )
@@ -509,7 +510,7 @@ def test_the_table_of_settings_is_made_of_the_settings() -> None:
     def told(value: Any) -> str:
         if isinstance(value, bool):
             return "on" if value else "off"
-        return "empty" if value == "" else str(value)
+        return str(value) or "empty"
 
     known = [
         [f"`{name}`", told(field.default), field.description]
@@ -544,7 +545,7 @@ def test_the_table_of_limits_has_the_limits_that_hold() -> None:
         return Settings.model_fields[setting].default
 
     assert default("max_body") == default("max_result")
-    assert invocations.MAX_EVENTS == views.MAX_LIMIT
+    assert stories.MAX_EVENTS == views.MAX_LIMIT
     assert [row[0] for row in GUIDE.table("limit")] == [
         size(default("max_body")),
         size(model.INLINE_LIMIT),
@@ -554,7 +555,7 @@ def test_the_table_of_limits_has_the_limits_that_hold() -> None:
         f"{default('max_wait')} s",
         f"{size(capture.HEAD)} + {size(capture.TAIL)}",
         f"{failure.MAX_MESSAGE:,}",
-        f"{invocations.MAX_EVENTS:,}",
+        f"{stories.MAX_EVENTS:,}",
         f"{zygote.LOAD_TIMEOUT:g} s",
         str(invocations.GIVEN_BACK_LIMIT),
     ]
