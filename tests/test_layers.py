@@ -21,7 +21,8 @@ FLOORS: list[set[str]] = [
         "runtime.lenient",
     },
     {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
-    {"runtime.wire"},
+    {"runtime.destination", "runtime.signature"},
+    {"runtime.wire", "runtime.webhook"},
     {"runtime.context", "runtime.brokers.memory", "runtime.schema", "runtime.devices"},
     {"runtime.function", "runtime.sqlite", "runtime.audit", "runtime.waiting", "runtime.stories"},
     {
@@ -67,6 +68,7 @@ ONLY = {
     "torch": {"runtime.context", "runtime.replica", "runtime.forkserver"},
     "uvicorn": {"runtime.http", "runtime.node"},
     "sqlalchemy": {"runtime.schema", "runtime.sqlite", "runtime.ledger", "runtime.audit"},
+    "httpcore": {"runtime.webhook"},
     "typer": {f"runtime.cli{m}" for m in ("", ".flags", ".session", ".calls")},
 }
 
