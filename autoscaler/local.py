@@ -6,17 +6,21 @@ to `on_decision`.
 """
 
 import asyncio
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from autoscaler.policy import Decision, Memory, Observation, Policy, decide
 from runtime.devices import Machine
+from runtime.errors import LumbreError
 from runtime.ledger import ScalingDecision
 from runtime.model import Depth, Device
 from runtime.pool import Pool
 
 Key = tuple[str, Device]
+
+log = logging.getLogger(__name__)
 
 
 class LocalScaler:
@@ -25,7 +29,7 @@ class LocalScaler:
     def __init__(
         self,
         machine: Machine,
-        depth: Callable[[str], Depth],
+        depth: Callable[[str], Awaitable[Depth]],
         on_decision: Callable[[ScalingDecision], None],
     ) -> None:
         self.reasons: dict[Key, str] = {}  # of the latest decision
@@ -79,21 +83,26 @@ class LocalScaler:
         memory = Memory.start(time.monotonic())
         woken = False
         while True:
-            decision, memory = decide(policy, self._observe(pool, woken), memory)
-            self._act(pool, key, decision)
             wake.clear()
+            try:
+                observation = await self._observe(pool, woken)
+            except LumbreError as error:  # the broker is away: what runs goes on as it is
+                log.debug("queue=%s cannot be looked at: %s", pool.queue, error)
+            else:
+                decision, memory = decide(policy, observation, memory)
+                self._act(pool, key, decision, observation.ready + observation.unacknowledged)
             try:
                 await asyncio.wait_for(wake.wait(), policy.polling_interval)
                 woken = True
             except TimeoutError:
                 woken = False
 
-    def _observe(self, pool: Pool, woken: bool) -> Observation:
+    async def _observe(self, pool: Pool, woken: bool) -> Observation:
         """What is so now; what came and went since the last look counts as one that still runs.
 
         A poll would not see short invocations otherwise, and take a busy function to zero.
         """
-        depth = self._depth(pool.queue)
+        depth = await self._depth(pool.queue)
         passed, pool.active = pool.active, False
         return Observation(
             now=time.monotonic(),
@@ -103,12 +112,11 @@ class LocalScaler:
             woken=woken,
         )
 
-    def _act(self, pool: Pool, key: Key, decision: Decision) -> None:
+    def _act(self, pool: Pool, key: Key, decision: Decision, backlog: int) -> None:
         self.reasons[key] = decision.reason
         before = pool.wanted
         if decision.replicas != before:
             self.directions[key]["up" if decision.replicas > before else "down"] += 1
-            backlog = self._depth(pool.queue).backlog
             self._on_decision(
                 ScalingDecision(
                     at=time.time(),

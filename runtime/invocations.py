@@ -9,6 +9,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
@@ -269,7 +270,13 @@ class EmbeddedInvocations(Invocations):
         self._stories.wrote(message.id, data)
 
     def retried(
-        self, message: Message, process: ReplicaProcess, error: Failure, started_at: float
+        self,
+        message: Message,
+        process: ReplicaProcess,
+        error: Failure,
+        started_at: float,
+        *,
+        counted: bool = True,
     ) -> None:
         now = time.time()
         self.recorder.attempt(
@@ -279,9 +286,13 @@ class EmbeddedInvocations(Invocations):
         )
         if (invocation := self.live.get(message.id)) and not invocation.terminal:
             invocation.status = Status.QUEUED
-            invocation.message = message  # the delivery's: its attempt counts
+            invocation.message = replace(message, attempt=message.attempt + counted)
             self.recorder.note(invocation)
             self._stories.changed(invocation, Status.QUEUED)
+
+    def given_up(self, message: Message, error: Failure) -> None:
+        if (invocation := self.live.get(message.id)) and not invocation.terminal:
+            self._finish(invocation, Status.DEAD, error)
 
     def finished(self, message: Message, process: ReplicaProcess, outcome: Outcome) -> None:
         invocation = self.live.get(message.id)

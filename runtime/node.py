@@ -6,17 +6,12 @@
 import asyncio
 import contextlib
 import fcntl
-import gc
 import logging
-import os
-import signal
 import socket
-import sys
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import IO, Any
 
-import uvicorn
 import uvloop
 
 from autoscaler.local import LocalScaler
@@ -31,18 +26,17 @@ from runtime.errors import ConfigurationError
 from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
-from runtime.http import Protocol
 from runtime.invocations import GIVEN_BACK_LIMIT, EmbeddedInvocations
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.model import Device, queue_name
 from runtime.pool import Pool
 from runtime.reports import Reports
+from runtime.serving import Process, check_address, listen, say, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
 
 LATENCY_SAMPLES = 500  # invocations of earlier days that percentiles start with
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +63,7 @@ class Node:
             blobs=settings.blobs,
             max_result=settings.max_result,
         )
-        self.scaler = LocalScaler(machine, self.broker.depth_now, self._decided)
+        self.scaler = LocalScaler(machine, self.broker.depth, self._decided)
         fleet = LocalFleet(machine, self.worker, self.broker, self._directions)
         self.admission = Admission(
             fleet, self.catalog, self.invocations, self.blobs, settings.max_body
@@ -84,6 +78,7 @@ class Node:
         self.catalog.on_late = lambda: self._spawn(self.reload())
         self.invocations.stop_running = self.worker.cancel
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Describe the functions, queue what was left unfinished, and begin to scale."""
@@ -94,6 +89,8 @@ class Node:
         if resumed:
             log.info("queued %d unfinished invocations again", resumed)
         self.admission.described.set()
+        if self.settings.reload:
+            self._watching = asyncio.create_task(self.watch())
         await self.catalog.warm()
 
     async def _serve(self, specs: Iterable[FunctionSpec]) -> None:
@@ -134,6 +131,8 @@ class Node:
 
     async def drain(self) -> None:
         """Finish what runs; what waits stays in the ledger for the next start."""
+        if self._watching:
+            self._watching.cancel()
         self.invocations.release_waiters(running=False)
         await self.scaler.close()
         await self.worker.drain(self.settings.grace)
@@ -190,102 +189,27 @@ class Node:
             yield Gauges(function, device, depth, pool.counts(), pool.cold_starts, directions)
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handling: the node decides what stops when."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def run_node(settings: Settings) -> None:
     """Run until a signal ends it; ConfigurationError where it cannot start."""
     began = time.perf_counter()
     set_up_logging(settings.log_format, settings.log_level)
-    if settings.broker_url != "memory://":
-        raise ConfigurationError(
-            f"LUMBRE_BROKER_URL={settings.broker_url!r}: this version has memory:// only"
-        )
-    if settings.host not in LOOPBACK and not settings.insecure:
-        raise ConfigurationError(
-            f"LUMBRE_HOST={settings.host}: whoever reaches this address could run functions;"
-            " listen on 127.0.0.1, or say --insecure"
-        )
-    with _state_folder(settings), _listen(settings) as listening:
+    check_address(settings)
+    with _state_folder(settings), listen(settings) as listening:
         uvloop.run(_run(settings, listening, began))
 
 
 async def _run(settings: Settings, listening: socket.socket, began: float) -> None:
     ledger = await Ledger.open(settings.ledger)
     node = Node(settings, find_machine(settings), ledger)
-    config = uvicorn.Config(
-        node.gateway,
-        loop="none",
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    server = Server(config)
-    # What is alive now stays: the collector need not look at it on the path of every request.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, stopping)
-    serving = asyncio.create_task(server.serve([listening]))
-    starting = asyncio.create_task(node.start())
-    starting.add_done_callback(lambda task: _announce(task, node, listening, began, stopping))
-    watching = asyncio.create_task(node.watch()) if settings.reload else None
-    await stopping.wait()
-    if watching:
-        watching.cancel()
-    starting.cancel()
-    await asyncio.gather(starting, return_exceptions=True)
-    _say("draining: what runs may finish; press Ctrl-C again to stop now")
-    await node.drain()
-    server.should_exit = True
-    await serving
-    await node.close()
-    if starting.done() and not starting.cancelled() and (error := starting.exception()):
-        raise error
 
+    def up(seconds: float) -> str:
+        for broken in node.catalog.broken.values():
+            say(f"broken: {broken.file}: {broken.error.type}: {broken.error.message}")
+        names = ", ".join(sorted(node.catalog.functions)) or "none yet; `lumbre new NAME` makes one"
+        host, port = listening.getsockname()[:2]
+        return f"lumbre is up on http://{host}:{port} ({seconds:.1f} s); functions: {names}"
 
-def _stop(stopping: asyncio.Event) -> None:
-    """The first signal drains; the second ends at once (the kernel then ends every replica)."""
-    if stopping.is_set():
-        os._exit(130)
-    stopping.set()
-
-
-def _announce(
-    task: asyncio.Task[None],
-    node: Node,
-    listening: socket.socket,
-    began: float,
-    stopping: asyncio.Event,
-) -> None:
-    if task.cancelled():
-        return
-    if task.exception():
-        stopping.set()
-        return
-    for broken in node.catalog.broken.values():
-        _say(f"broken: {broken.file}: {broken.error.type}: {broken.error.message}")
-    names = ", ".join(sorted(node.catalog.functions)) or "none yet; `lumbre new NAME` makes one"
-    host, port = listening.getsockname()[:2]
-    seconds = time.perf_counter() - began
-    _say(f"lumbre is up on http://{host}:{port} ({seconds:.1f} s); functions: {names}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    await Process([node], up, (serve(node.gateway), listening), began=began).run()
 
 
 @contextlib.contextmanager
@@ -307,18 +231,3 @@ def _state_folder(settings: Settings) -> Iterator[IO[str]]:
                 f"another lumbre uses the state folder {folder}: stop it, or set LUMBRE_STATE"
             ) from None
         yield lock
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except OSError as error:
-        listening.close()
-        raise ConfigurationError(
-            f"port {settings.port} on {settings.host} cannot be taken ({error.strerror}):"
-            " stop what uses it, or choose another with --port"
-        ) from None
-    return listening

@@ -87,6 +87,13 @@ class Stories:
             text = data.decode(errors="replace")
             self._tell(story, "log", orjson.dumps({"text": text}))
 
+    def relay(self, invocation: str, name: str, data: bytes) -> None:
+        """Something that a worker elsewhere told of it."""
+        if story := self._stories.get(invocation):
+            if name == "progress":
+                story.events.append((name, data))
+            self._tell(story, name, data)
+
     def over(self, invocation: Invocation) -> Story | None:
         """It is over: whoever follows is told how; its story, if it had one, is forgotten."""
         story = self._stories.pop(invocation.id, None)
