@@ -100,8 +100,12 @@ class Recorder:
         """See to it that the invocation's state, as it is when written, is stored soon.
 
         What is noted is never given up while the recorder runs: a failed write is tried again.
+        Of two records of one invocation the terminal one counts, or that of the later attempt.
         """
-        self._noted[invocation.message.id] = invocation
+        id = invocation.message.id
+        if (noted := self._noted.get(id)) is not None:
+            invocation = _latest(noted, invocation)
+        self._noted[id] = invocation
         if self._timer is None:
             self._arm()
 
@@ -121,6 +125,10 @@ class Recorder:
         It saves sending their input again; leaving it out does no harm.
         """
         self._known.update(ids)
+
+    def forget(self, id: str) -> None:
+        """Nothing more will be told of this one here, whatever others write of it."""
+        self._known.discard(id)
 
     async def flush(self) -> None:
         """Return once everything noted until now is committed.
@@ -210,7 +218,9 @@ class Recorder:
     def _put_back(self, batch: _Batch) -> None:
         """Put the batch first in line again."""
         self._accepting = batch.accepted + self._accepting
-        self._noted = batch.noted | self._noted
+        both = batch.noted.keys() & self._noted.keys()
+        latest = {id: _latest(batch.noted[id], self._noted[id]) for id in both}
+        self._noted = batch.noted | self._noted | latest
         self._attempts = batch.attempts + self._attempts
 
     def _failed(self, error: Exception) -> None:
@@ -294,6 +304,13 @@ class Recorder:
         self._refuse(STOPPING)
         if self._noted or self._attempts:
             log.error("outcomes=%d attempts=%d not recorded", len(self._noted), len(self._attempts))
+
+
+def _latest(noted: Invocation, given: Invocation) -> Invocation:
+    """Which of two records counts; `given` came later, perhaps from another process."""
+    if noted.terminal or noted.message.attempt > given.message.attempt:
+        return noted
+    return given
 
 
 def _fitting(invocations: Iterable[Invocation]) -> int:
