@@ -130,6 +130,14 @@ def check_url(url: str, allowed: Allowed) -> Destination:
     return destination
 
 
+def host_of(url: str) -> str:
+    """The host that a callback's place in line goes by; empty where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is an ordinary one of the Internet.
 

@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
         "runtime.frames",
         "runtime.board",
         "runtime.lenient",
+        "runtime.lines",
     },
     {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
     {"runtime.destination", "runtime.signature"},

@@ -11,6 +11,7 @@ from runtime.destination import (
     Allowed,
     Destination,
     check_url,
+    host_of,
     is_inward,
     is_public,
 )
@@ -297,3 +298,10 @@ def test_the_host_header_says_the_port_where_it_is_not_the_usual(
     destination: Destination, authority: str
 ) -> None:
     assert destination.authority == authority
+
+
+@given(st.text(max_size=60))
+@example("https://[x")
+def test_every_text_has_a_host_to_go_by_and_a_url_its_own(text: str) -> None:
+    assert isinstance(host_of(text), str)
+    assert host_of("https://Hooks.example.com:8443/done?a@b") == "hooks.example.com"
