@@ -2,49 +2,45 @@
 
 Rows come in batches, one transaction each; the first terminal status written wins, and a row that
 has one never changes again.  A running tally is kept in the same transactions as the rows, from
-what was done rather than from what is there, so that an audit has two witnesses.  Reading has
-connections of its own and never waits for writing.
+what was done rather than from what is there, so that an audit has two witnesses.  Any number of
+processes may write one ledger at once.
 """
 
 import asyncio
 import base64
 import math
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, func, literal, null, select, text, tuple_, union_all
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import URL, Select, func, literal, null, select, text, tuple_, union_all
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import ColumnElement, TextClause
 
-from runtime import schema, sqlite
+from runtime import database, rows, schema, sqlite
 from runtime.audit import Audit, audit
-from runtime.errors import BadRequest, ConfigurationError, Unavailable
+from runtime.database import RETRY_AFTER as RETRY_AFTER
+from runtime.database import Database
+from runtime.errors import BadRequest, ConfigurationError
 from runtime.model import TERMINAL, Device, Invocation, Status
-from runtime.model import Attempt as Attempt
+from runtime.rows import Values
+from runtime.schema import Attempt as Attempt
+from runtime.schema import Batch as Batch
+from runtime.schema import BatchState as BatchState
+from runtime.schema import CallbackRecord as CallbackRecord
 from runtime.schema import ScalingDecision as ScalingDecision
 from runtime.schema import invocations, totals
-
-RETRY_AFTER = 5  # seconds a caller is told to wait when the ledger cannot be read or written
-
-_INSERT = sqlite.insert(invocations)
-_UPDATE = sqlite.update(invocations, schema.STATE, where=schema.UNFINISHED.text)
-_INSERT_ATTEMPTS = sqlite.insert(schema.attempts)
-_ADD = sqlite.add(totals, "name", "count")
 
 _SUMMARY = [  # the columns of a list: without what may be large and is only looked at one by one
     null().label(column.name) if column.name in ("result", "log") else column
     for column in invocations.columns
 ]
-
-
-_Rows = list[tuple[Any, ...]]
-_Changed = Callable[[AsyncConnection, str, _Rows], Awaitable[set[str]]]
+_ALL = select(invocations)
+_MAY_CHANGE = f"{invocations.name}.{schema.UNFINISHED.text} AND {rows.NEWER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +52,29 @@ class Written:
     refused: tuple[Invocation, ...]  # not stored: their idempotency key is another row's
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What one transaction is to write, as of the call."""
+
+    latest: dict[str, Invocation]
+    states: dict[str, Values]  # by id, in its order: whoever writes locks rows in the same order
+    fresh: list[Values]
+    attempts: list[Values]
+    published: list[str]
+    callbacks: dict[str, str]  # URLs
+
+
 class Ledger:
     """A ledger at a database URL; `await Ledger.open(url)`, and close it."""
 
-    def __init__(self, writer: AsyncEngine, readers: AsyncEngine) -> None:
-        self._writer = writer
-        self._readers = readers
+    def __init__(self, database: Database) -> None:
+        dialect = database.dialect
+        self._database = database
+        self._insert = dialect.insert(invocations)
+        self._update = dialect.update(invocations, schema.STATE, ["published"], _MAY_CHANGE)
+        self._insert_attempts = dialect.insert(schema.attempts)
+        self._insert_callbacks = dialect.insert(schema.callbacks)
+        self._add = dialect.add(totals, ("name", "part"), "count")
 
     @classmethod
     async def open(cls, url: str) -> "Ledger":
@@ -69,19 +82,19 @@ class Ledger:
 
         ConfigurationError, in one line, where that cannot be.
         """
-        parsed = _parsed(url)
+        parsed = database.address(url)
         try:
             await asyncio.to_thread(sqlite.create, parsed)
         except OSError as error:
             raise _unusable(parsed, error.strerror or str(error)) from error
         except sqlite.Error as error:
             raise _unusable(parsed, str(error)) from error
-        ledger = cls(sqlite.writer(parsed), sqlite.readers(parsed))
+        ledger = cls(database.open_sqlite(parsed))
         try:
             await ledger._prepare()
         except SQLAlchemyError as error:
             await ledger.close()
-            raise _unusable(parsed, _reason(error)) from error
+            raise _unusable(parsed, database.reason(error)) from error
         except ConfigurationError:
             await ledger.close()
             raise
@@ -89,69 +102,132 @@ class Ledger:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._writer.dispose()
-        await self._readers.dispose()
+        await self._database.close()
+
+    # ── writing invocations ───────────────────────────────────────────────────────────────────
 
     async def write(
         self,
         batch: Sequence[Invocation],
         attempts: Sequence[Attempt] = (),
         known: Collection[str] = frozenset(),
+        published: Collection[str] = (),
     ) -> Written:
         """Write a batch in one transaction: insert what is new, update what is not terminal.
 
         `known` are ids that certainly have a row (their input is not sent again); any other may
-        or may not.  Of two invocations with one id, the later in the batch counts.  The states
-        written are those at the call, whatever changes meanwhile.  An empty batch is written too,
-        to see whether it can be.  Unavailable when it cannot, and then nothing of it is.
+        or may not.  Of two invocations with one id the newer counts (`rows.is_newer`), and so it is
+        against the row there is.  The rows of `published` are marked so.  The states written are
+        those at the call, whatever changes meanwhile.  An empty batch is written too, to see
+        whether it can be.  Unavailable when it cannot, and then nothing of it is.
         """
-        latest = {invocation.id: invocation for invocation in batch}
-        states = {id: schema.state(invocation) for id, invocation in latest.items()}
-        fresh = [schema.origin(i) + states[id] for id, i in latest.items() if id not in known]
+        change = _change(batch, attempts, known, published)
         try:
-            return await self._write(latest, states, fresh, attempts, _all_of)
+            return await self._database.write(lambda c: self._write(c, change, exactly=False))
         except _NotAllOfThem:
-            return await self._write(latest, states, fresh, attempts, _which_of)
+            return await self._database.write(lambda c: self._write(c, change, exactly=True))
 
     async def _write(
-        self,
-        latest: dict[str, Invocation],
-        states: dict[str, tuple[Any, ...]],
-        fresh: _Rows,
-        attempts: Sequence[Attempt],
-        changed: _Changed,
+        self, connection: AsyncConnection, change: _Change, *, exactly: bool
     ) -> Written:
-        async with self._writing() as connection:
-            inserted = await changed(connection, _INSERT, fresh)
-            late = [(id, *state) for id, state in states.items() if id not in inserted]
-            updated = await changed(connection, _UPDATE, late)
-            missed = states.keys() - inserted - updated
-            stored = await _existing(connection, missed) if missed else set()
-            ends = {id: state[0] for id, state in states.items() if state[0] in TERMINAL}
-            tally = Counter({"accepted": len(inserted)})
-            tally.update(ends[id] for id in ends.keys() - missed)
-            tally["ignored"] += len(ends.keys() & stored)
-            await _bulk(connection, _ADD, list(tally.items()))
-            await _bulk(connection, _INSERT_ATTEMPTS, [schema.attempt_row(a) for a in attempts])
-        refused = missed - stored
+        changed = self._which_of if exactly else self._all_of
+        states, latest = change.states, change.latest
+        inserted = await changed(connection, self._insert, change.fresh)
+        late = [(id, *state) for id, state in states.items() if id not in inserted]
+        await self._lock(connection, late, change.published)
+        updated = await changed(connection, self._update, late)
+        missed = states.keys() - inserted - updated
+        stored = await self._statuses(connection, missed) if missed else {}
+        await self._mark_published(connection, change.published)
+        await self._bulk(connection, self._insert_attempts, change.attempts)
+        await self._bulk(connection, self._insert_callbacks, _callbacks(change, inserted))
+        ends = {id for id, state in states.items() if state[0] in TERMINAL}
+        tally = Counter({"accepted": len(inserted), "ignored": len(ends & stored.keys())})
+        tally.update(states[id][0] for id in ends - missed)
+        await self._tally(connection, tally)
+        refused = missed - stored.keys()
+        over = refused.union(ends, (id for id, status in stored.items() if status in TERMINAL))
         return Written(
-            terminal=tuple(latest[id] for id in ends if id not in refused),
-            unfinished=tuple(id for id in latest if id not in ends and id not in missed),
+            terminal=tuple(latest[id] for id in latest if id in ends - refused),
+            unfinished=tuple(id for id in latest if id not in over),
             refused=tuple(latest[id] for id in latest if id in refused),
         )
 
+    async def _lock(
+        self, connection: AsyncConnection, late: list[Values], published: list[str]
+    ) -> None:
+        """Take every row this transaction changes, in the one order everybody takes them in."""
+        if late or published:
+            ids = sorted({row[0] for row in late}.union(published))
+            await self._database.dialect.lock(connection, invocations, rows.encode(ids))
+
+    async def _mark_published(self, connection: AsyncConnection, ids: list[str]) -> None:
+        if ids:
+            among = self._among(invocations.c.id, ids)
+            unmarked = text("NOT published")
+            update = invocations.update().where(among, unmarked)
+            await connection.execute(update.values(published=True))
+
+    async def _statuses(self, connection: AsyncConnection, ids: Collection[str]) -> dict[str, str]:
+        c = invocations.c
+        query = select(c.id, c.status).where(self._among(c.id, ids))
+        return {id: status for id, status in await connection.execute(query)}
+
+    async def _tally(self, connection: AsyncConnection, tally: Counter[str]) -> None:
+        """Add to the tally; last of all, since others that keep the same part wait from here on."""
+        part = self._database.part
+        changed = [(name, part, count) for name, count in sorted(tally.items()) if count]
+        await self._bulk(connection, self._add, changed)
+
+    async def _bulk(self, connection: AsyncConnection, sql: str, given: Sequence[Values]) -> None:
+        """Run one statement over all rows."""
+        if given:
+            await connection.exec_driver_sql(sql, (rows.encode(given),))
+
+    async def _all_of(
+        self, connection: AsyncConnection, sql: str, given: Sequence[Values]
+    ) -> set[str]:
+        """Run one statement over all rows; their ids, or _NotAllOfThem if it did not change each.
+
+        That is how it nearly always is, and then nobody needs to be told row by row.
+        """
+        if given:
+            changed = self._database.dialect.changed
+            if await changed(connection, sql, rows.encode(given)) != len(given):
+                raise _NotAllOfThem
+        return {row[0] for row in given}
+
+    async def _which_of(
+        self, connection: AsyncConnection, sql: str, given: Sequence[Values]
+    ) -> set[str]:
+        """Run one statement over all rows; the ids of those it changed."""
+        if not given:
+            return set()
+        returning = f"{sql} RETURNING {invocations.name}.id"
+        result = await connection.exec_driver_sql(returning, (rows.encode(given),))
+        return set(result.scalars())
+
+    # ── reading invocations ───────────────────────────────────────────────────────────────────
+
     async def get(self, id: str) -> Invocation | None:
         """The invocation, with its result and log; None where there is none."""
-        async with self._reading() as connection:
-            row = (await connection.execute(_ALL.where(invocations.c.id == id))).one_or_none()
-        return None if row is None else schema.invocation_of(row)
+        found = await self._invocations(_ALL.where(invocations.c.id == rows.storable(id)))
+        return found[0] if found else None
 
     async def by_idempotency_key(self, key: str) -> Invocation | None:
         """The invocation accepted under this key; None where there is none."""
-        query = _ALL.where(invocations.c.idempotency_key == key)
-        async with self._reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else schema.invocation_of(row)
+        found = await self._invocations(
+            _ALL.where(invocations.c.idempotency_key == rows.storable(key))
+        )
+        return found[0] if found else None
+
+    async def terminal_among(self, ids: Collection[str]) -> list[Invocation]:
+        """Those of these that are terminal, with result and log, in no order."""
+        if not ids:
+            return []
+        return await self._invocations(
+            _ALL.where(self._among(invocations.c.id, ids), schema.FINISHED)
+        )
 
     async def find(
         self,
@@ -161,6 +237,7 @@ class Ledger:
         since: float | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        batch: str | None = None,
     ) -> tuple[list[Invocation], str | None]:
         """Invocations newest first, without results' data and logs, and the next page's cursor.
 
@@ -168,19 +245,19 @@ class Ledger:
         neither repeat nor hide others.  BadRequest for a cursor that is none of ours.
         """
         c = invocations.c
-        newest_first = (c.created_at.desc(), c.id.desc())
-        query = select(*_SUMMARY).order_by(*newest_first).limit(limit + 1)
-        for column, value in ((c.function, function), (c.status, status), (c.device, device)):
+        query = select(*_SUMMARY).order_by(c.created_at.desc(), c.id.desc()).limit(limit + 1)
+        wanted = ((c.function, function), (c.status, status), (c.device, device), (c.batch, batch))
+        for column, value in wanted:
             if value is not None:
-                query = query.where(column == value)
+                query = query.where(column == rows.storable(value))
         if since is not None:
             query = query.where(c.created_at >= since)
         if cursor is not None:
             query = query.where(tuple_(c.created_at, c.id) < tuple_(*_place_of(cursor)))
-        async with self._reading() as connection:
-            rows = (await connection.execute(query)).all()
-        page = [schema.invocation_of(row) for row in rows[:limit]]
-        return page, _cursor_of(page[-1]) if len(rows) > limit else None
+        found = await self._invocations(query)
+        page = found[:limit]
+        more = len(found) > limit
+        return page, _cursor_of(page[-1].message.created_at, page[-1].id) if more else None
 
     async def unfinished(self, chunk: int = 500) -> AsyncIterator[list[Invocation]]:
         """Every invocation that is not terminal, oldest first, in lists of at most `chunk`.
@@ -188,27 +265,69 @@ class Ledger:
         Ends at the newest there was at the call: those accepted meanwhile are not among them.
         """
         c = invocations.c
-        async with self._reading() as connection:
-            newest = await connection.scalar(select(func.max(c.id)).where(schema.UNFINISHED)) or ""
+        newest = await self._scalar(select(func.max(c.id)).where(schema.UNFINISHED))
         if newest is None:
             return
         query = _ALL.where(schema.UNFINISHED, c.id <= newest).order_by(c.id).limit(chunk)
         last = ""
         while last < newest:
-            async with self._reading() as connection:
-                rows = (await connection.execute(query.where(c.id > last))).all()
-            if not rows:
+            found = await self._invocations(query.where(c.id > last))
+            if not found:
                 return
-            yield [schema.invocation_of(row) for row in rows]
-            last = rows[-1].id
+            yield found
+            last = found[-1].id
+
+    async def unpublished(self, before: float, limit: int) -> list[Invocation]:
+        """The oldest that wait for their message to be put into its queue, at most `limit`.
+
+        They are queued and were accepted before this instant (unix seconds), or at any time in a
+        batch that is accepted as a whole.  Those come last, batch by batch, the oldest first.
+        """
+        c = invocations.c
+        waiting = _ALL.where(schema.UNPUBLISHED).order_by(c.created_at, c.id)
+        alone = waiting.where(c.batch.is_(None), c.created_at < before).limit(limit)
+        found = await self._invocations(alone)
+        if len(found) < limit:
+            for (batch,) in await self._database.read(_WAITING_BATCHES):
+                some = waiting.where(c.batch == batch).limit(limit - len(found))
+                found += await self._invocations(some)
+                if len(found) >= limit:
+                    break
+        return found
+
+    async def oldest_unfinished(self, limit: int, before: float) -> list[Invocation]:
+        """The oldest of those accepted before this instant (unix seconds) that are not terminal.
+
+        Without what is large; oldest first.
+        """
+        c = invocations.c
+        oldest_first = select(*_SUMMARY).where(c.created_at < before)
+        found = [
+            await self._invocations(
+                oldest_first.where(c.status == status).order_by(c.created_at, c.id).limit(limit)
+            )
+            for status in _GOING_ON
+        ]
+        both = (invocation for some in found for invocation in some)
+        return sorted(both, key=lambda i: (i.message.created_at, i.id))[:limit]
+
+    async def unfinished_of(self, function: str, device: Device) -> dict[Status, int]:
+        """How many are queued and running there, of those whose message was published."""
+        c = invocations.c
+        query = (
+            select(c.status, func.count())
+            .where(c.status.in_(_GOING_ON), c.function == function, c.device == device)
+            .where(c.published)
+            .group_by(c.status)
+        )
+        found = {Status(status): count for status, count in await self._database.read(query)}
+        return dict.fromkeys(_GOING_ON, 0) | found
 
     async def attempts(self, id: str) -> list[Attempt]:
         """The attempts of an invocation that did not give its outcome, first to last."""
-        table = schema.attempts
-        query = select(table).where(table.c.invocation == id).order_by(table.c.attempt)
-        async with self._reading() as connection:
-            rows = (await connection.execute(query)).all()
-        return [schema.attempt_of(row) for row in rows]
+        c = schema.attempts.c
+        query = select(schema.attempts).where(c.invocation == rows.storable(id)).order_by(c.attempt)
+        return [rows.attempt_of(row) for row in await self._database.read(query)]
 
     async def samples(self, function: str, device: Device, limit: int) -> list[dict[str, float]]:
         """The timings (seconds by phase) of the latest that succeeded, newest first."""
@@ -220,13 +339,177 @@ class Ledger:
             .order_by(c.id.desc())
             .limit(limit)
         )
-        async with self._reading() as connection:
-            return [orjson.loads(timings) for timings in await connection.scalars(query)]
+        return [orjson.loads(timings) for (timings,) in await self._database.read(query)]
+
+    # ── batches ───────────────────────────────────────────────────────────────────────────────
+
+    async def add_batch(self, batch: Batch) -> bool:
+        """Store a batch; False where its idempotency key, or its id, is another's already."""
+        columns = schema.row_of(batch)
+
+        async def add(connection: AsyncConnection) -> bool:
+            sql = f"{self._database.dialect.insert(schema.batches)} RETURNING id"
+            given = [tuple(columns[column.name] for column in schema.batches.columns)]
+            result = await connection.exec_driver_sql(sql, (rows.encode(given),))
+            return result.one_or_none() is not None
+
+        return await self._database.write(add)
+
+    async def set_batch_state(self, id: str, state: BatchState, total: int | None = None) -> bool:
+        """Move a batch on, and say how many items it has where that is known now.
+
+        `accepted` follows `accepting` only, and `cancelled` either; False, and nothing is done,
+        where the batch is not in such a state.
+        """
+        c = schema.batches.c
+        values: dict[str, Any] = {"state": state} | ({} if total is None else {"total": total})
+        update = schema.batches.update().where(c.id == id, c.state.in_(_COMES_AFTER[state]))
+
+        async def move(connection: AsyncConnection) -> bool:
+            return (await connection.execute(update.values(values))).rowcount == 1
+
+        return await self._database.write(move)
+
+    async def batch(self, id: str) -> Batch | None:
+        """The batch with this id; None where there is none."""
+        return await self._batch(schema.batches.c.id == rows.storable(id))
+
+    async def batch_by_key(self, key: str) -> Batch | None:
+        """The batch accepted under this idempotency key; None where there is none."""
+        return await self._batch(schema.batches.c.idempotency_key == rows.storable(key))
+
+    async def batches(
+        self, cursor: str | None = None, limit: int = 50
+    ) -> tuple[list[Batch], str | None]:
+        """Batches newest first, and the next page's cursor, as `find` gives it."""
+        c = schema.batches.c
+        query = select(schema.batches).order_by(c.created_at.desc(), c.id.desc()).limit(limit + 1)
+        if cursor is not None:
+            query = query.where(tuple_(c.created_at, c.id) < tuple_(*_place_of(cursor)))
+        found = [_batch_of(row) for row in await self._database.read(query)]
+        page = found[:limit]
+        return page, _cursor_of(page[-1].created_at, page[-1].id) if len(found) > limit else None
+
+    async def batch_counts(self, id: str) -> dict[Status, int]:
+        """How many invocations of a batch have each status."""
+        c = invocations.c
+        query = select(c.status, func.count()).where(c.batch == id).group_by(c.status)
+        found = {Status(status): count for status, count in await self._database.read(query)}
+        return dict.fromkeys(Status, 0) | found
+
+    async def batch_finished(
+        self, id: str, after_index: int = -1, limit: int = 10_000
+    ) -> list[tuple[int, str]]:
+        """Index and id of what is terminal in a batch, by index, from the one after this.
+
+        It is cheap: the index alone is read.  Whoever streams results as they come asks this
+        again whenever `batch_counts` shows more of them, skips what was sent, and gets the rest
+        from `terminal_among`.  No clock and no order of commits decides what is seen.
+        """
+        query = self._in_batch(id, TERMINAL, after_index, limit)
+        return [(index, found) for index, found in await self._database.read(query)]
+
+    async def batch_results(
+        self, id: str, after_index: int = -1, limit: int = 100
+    ) -> list[Invocation]:
+        """What is terminal in a batch, with result and log, by index, from the one after this."""
+        return await self._of_batch(id, TERMINAL, after_index, limit)
+
+    async def batch_unfinished(
+        self, id: str, after_index: int = -1, limit: int = 100
+    ) -> list[Invocation]:
+        """What is not terminal in a batch, by index, from the one after this."""
+        return await self._of_batch(id, frozenset(_GOING_ON), after_index, limit)
+
+    async def drop_batch(self, id: str, limit: int) -> int:
+        """Take away at most `limit` invocations of a batch that was never accepted; how many.
+
+        The batch itself goes with the last of them, and can no longer be accepted from the first
+        call on.  One that was accepted, or cancelled by somebody, stays as it is: 0.
+        """
+        c = schema.batches.c
+        droppable = (BatchState.ACCEPTING, BatchState.DROPPED)
+        claim = schema.batches.update().where(c.id == id, c.state.in_(droppable))
+
+        async def drop(connection: AsyncConnection) -> int:
+            claimed = await connection.execute(claim.values(state=BatchState.DROPPED))
+            if not claimed.rowcount:
+                return 0
+            some = select(invocations.c.id).where(invocations.c.batch == id).limit(limit)
+            ids = list(await connection.scalars(some.with_for_update(skip_locked=True)))
+            gone = await self._remove(connection, ids)
+            left = select(invocations.c.id).where(invocations.c.batch == id).limit(1)
+            if await connection.scalar(left) is None:
+                await connection.execute(schema.batches.delete().where(c.id == id))
+            return gone
+
+        return await self._database.write(drop)
+
+    # ── callbacks ─────────────────────────────────────────────────────────────────────────────
+
+    async def due_callbacks(self, limit: int, before: float | None = None) -> list[Invocation]:
+        """Terminal invocations whose callback is neither delivered nor given up, oldest first.
+
+        With `before` (unix seconds), only those to which nothing has happened since.
+        """
+        c = schema.callbacks.c
+        query = (
+            select(invocations)
+            .join(schema.callbacks, c.invocation == invocations.c.id)
+            .where(_UNSENT, _FINISHED)
+            .order_by(c.updated_at, c.invocation)
+            .limit(limit)
+        )
+        if before is not None:
+            ended_at = func.coalesce(invocations.c.finished_at, invocations.c.created_at)
+            query = query.where(c.updated_at < before, ended_at < before)
+        return await self._invocations(query)
+
+    async def record_callback(self, record: CallbackRecord) -> None:
+        """Keep how far a callback has come; one that is finished stays as it is."""
+        values = schema.row_of(record)
+        update = schema.callbacks.update().where(
+            schema.callbacks.c.invocation == record.invocation, schema.UNSENT
+        )
+
+        async def keep(connection: AsyncConnection) -> None:
+            given = [tuple(values[column.name] for column in schema.callbacks.columns)]
+            await self._bulk(connection, self._insert_callbacks, given)
+            await connection.execute(update.values(values))
+
+        await self._database.write(keep)
+
+    async def callback(self, invocation: str) -> CallbackRecord | None:
+        """How far the callback of an invocation has come; None where it has none."""
+        c = schema.callbacks.c
+        query = select(schema.callbacks).where(c.invocation == rows.storable(invocation))
+        found = await self._database.read(query)
+        return CallbackRecord(**found[0]._mapping) if found else None
+
+    # ── leases ────────────────────────────────────────────────────────────────────────────────
+
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Whether the holder has the lease now, until so many seconds from now.
+
+        One holder has it at a time; it may ask again to keep it, and for 0 seconds to give it up.
+        """
+        given = {"name": name, "holder": holder, "seconds": float(seconds)}
+        statement = text(_LEASE.format(now=self._database.dialect.NOW))
+
+        async def take(connection: AsyncConnection) -> bool:
+            return (await connection.execute(statement, given)).one_or_none() is not None
+
+        return await self._database.write(take)
+
+    # ── decisions, counts and the audit ───────────────────────────────────────────────────────
 
     async def record_decision(self, decision: ScalingDecision) -> None:
         """Keep why the number of replicas changed."""
-        async with self._writing() as connection:
-            await connection.execute(schema.decisions.insert(), asdict(decision))
+
+        async def keep(connection: AsyncConnection) -> None:
+            await connection.execute(schema.decisions.insert(), schema.row_of(decision))
+
+        await self._database.write(keep)
 
     async def decisions(self, function: str | None, limit: int) -> list[ScalingDecision]:
         """The latest decisions, about one function or all of them, newest first."""
@@ -234,37 +517,85 @@ class Ledger:
         query = select(*(column for column in c if column.name != "number"))
         if function is not None:
             query = query.where(c.function == function)
-        query = query.order_by(c.number.desc()).limit(limit)
-        async with self._reading() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return [ScalingDecision(**row) for row in rows]
+        found = await self._database.read(query.order_by(c.number.desc()).limit(limit))
+        return [ScalingDecision(**row._mapping) for row in found]
 
     async def counts(self) -> dict[Status, int]:
         """How many invocations have each status; cheap, however many are finished."""
         status = invocations.c.status
-        running = set(Status) - TERMINAL  # named one by one: two short ranges of by_status
-        unfinished = select(status, func.count()).group_by(status).where(status.in_(running))
-        finished = select(totals.c.name, totals.c.count).where(totals.c.name.in_(TERMINAL))
-        async with self._reading() as connection:
-            rows = (await connection.execute(union_all(unfinished, finished))).all()
-        return dict.fromkeys(Status, 0) | {Status(name): count for name, count in rows}
+        # Named one by one: two short ranges of by_status.
+        unfinished = select(status, func.count()).group_by(status).where(status.in_(_GOING_ON))
+        ends = {end: end for end in TERMINAL} | {f"purged.{end}": end for end in TERMINAL}
+        finished = select(totals.c.name, totals.c.count).where(totals.c.name.in_(ends))
+        counts = dict.fromkeys(Status, 0)
+        for name, count in await self._database.read(union_all(unfinished, finished)):
+            purged = name.startswith("purged.")
+            counts[Status(ends.get(name, name))] += -count if purged else count
+        return counts
 
     async def audit(self) -> Audit:
         """Count the rows and compare them with the tally, both as of one instant."""
-        rows = select(literal("rows"), invocations.c.status, func.count())
+        held = select(literal("rows"), invocations.c.status, func.count())
         query = union_all(
-            rows.group_by(invocations.c.status),
+            held.group_by(invocations.c.status),
             select(literal("tally"), totals.c.name, totals.c.count),
         )
         found: dict[str, Counter[str]] = {"rows": Counter(), "tally": Counter()}
-        async with self._reading() as connection:
-            for witness, name, count in await connection.execute(query):
-                found[witness][name] = count
+        for witness, name, count in await self._database.read(query):
+            found[witness][name] += count
         return audit(found["rows"], found["tally"])
+
+    # ── parts of the above ────────────────────────────────────────────────────────────────────
+
+    async def _invocations(self, query: Select[Any]) -> list[Invocation]:
+        return [rows.invocation_of(row) for row in await self._database.read(query)]
+
+    async def _scalar(self, query: Select[Any]) -> Any:
+        return (await self._database.read(query))[0][0]
+
+    async def _batch(self, which: ColumnElement[bool]) -> Batch | None:
+        found = await self._database.read(select(schema.batches).where(which))
+        return _batch_of(found[0]) if found else None
+
+    async def _of_batch(
+        self, id: str, statuses: Collection[Status], after_index: int, limit: int
+    ) -> list[Invocation]:
+        c = invocations.c
+        found = self._in_batch(id, statuses, after_index, limit).subquery()
+        query = _ALL.join(found, found.c.id == c.id).order_by(c.batch_index)
+        return await self._invocations(query)
+
+    def _in_batch(
+        self, id: str, statuses: Collection[Status], after_index: int, limit: int
+    ) -> Select[Any]:
+        """Index and id of a batch's invocations with these statuses: a range of the index each."""
+        c = invocations.c
+        of_batch = select(c.batch_index, c.id).where(c.batch == id, c.batch_index > after_index)
+        ranges = [
+            of_batch.where(c.status == status).order_by(c.batch_index).limit(limit).subquery()
+            for status in sorted(statuses)
+        ]
+        together = union_all(*(select(each) for each in ranges)).subquery()
+        return select(together).order_by(together.c.batch_index).limit(limit)
+
+    async def _remove(self, connection: AsyncConnection, ids: list[str]) -> int:
+        """Delete invocations with what belongs to them, and tally that; how many."""
+        if not ids:
+            return 0
+        for table in (schema.attempts, schema.callbacks):
+            await connection.execute(table.delete().where(self._among(table.c.invocation, ids)))
+        delete = invocations.delete().where(self._among(invocations.c.id, ids))
+        gone = list(await connection.scalars(delete.returning(invocations.c.status)))
+        await self._tally(connection, Counter(f"purged.{status}" for status in gone))
+        return len(gone)
+
+    def _among(self, column: ColumnElement[str], ids: Collection[str]) -> TextClause:
+        sql = self._database.dialect.among(str(column), ":among")
+        return text(sql).bindparams(among=rows.encode(list(ids)))
 
     async def _prepare(self) -> None:
         """Make the tables, or see that they are of a version this code knows."""
-        async with self._writer.begin() as connection:
+        async with self._database.writer.begin() as connection:
             await connection.run_sync(schema.metadata.create_all)
             version = select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
             found = await connection.scalar(version)
@@ -273,71 +604,94 @@ class Ledger:
                 await connection.execute(schema.meta.insert(), row)
             elif int(found) > schema.VERSION:
                 raise ConfigurationError(
-                    f"the ledger {self._writer.url.database} has schema version {found}, and this"
-                    f" Lumbre knows {schema.VERSION}: install the newer Lumbre that made it"
+                    f"the ledger {self._database.writer.url.database} has schema version {found},"
+                    f" and this Lumbre knows {schema.VERSION}: install the newer Lumbre that made"
+                    " it"
                 )
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._writer.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            detail = f"the ledger cannot be written ({_reason(error)}): try again"
-            raise Unavailable(detail, RETRY_AFTER) from error
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._readers.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            detail = f"the ledger cannot be read ({_reason(error)}): try again"
-            raise Unavailable(detail, RETRY_AFTER) from error
-
-
-_ALL = select(invocations)
 
 
 class _NotAllOfThem(Exception):
     """A statement changed fewer rows than it was given; the transaction is to be tried anew."""
 
 
-async def _bulk(connection: AsyncConnection, sql: str, rows: _Rows) -> None:
-    """Run one statement over all rows."""
-    if rows:
-        await connection.exec_driver_sql(sql, (schema.encode(rows),))
+# Named one by one where they are: two short ranges of by_status.
+_GOING_ON = (Status.QUEUED, Status.RUNNING)
 
+_UNSENT = text(f"{schema.callbacks.name}.{schema.UNSENT.text}")
+_FINISHED = text(f"{invocations.name}.{schema.FINISHED.text}")
 
-async def _all_of(connection: AsyncConnection, sql: str, rows: _Rows) -> set[str]:
-    """Run one statement over all rows; their ids, or _NotAllOfThem if it did not change each.
+_COMES_AFTER = {
+    BatchState.ACCEPTING: (),
+    BatchState.ACCEPTED: (BatchState.ACCEPTING,),
+    BatchState.CANCELLED: (BatchState.ACCEPTING, BatchState.ACCEPTED),
+    BatchState.DROPPED: (BatchState.ACCEPTING,),
+}
 
-    That is how it nearly always is, and SQLite then works without the GIL from end to end: to be
-    told each row takes and gives up the GIL for each.
+# The accepted batches that have something unpublished, the oldest first: from batch to batch in the
+# index, past however many rows each has.
+_WAITING_BATCHES = text(
+    f"""
+    WITH RECURSIVE waiting(batch) AS (
+        SELECT min(batch) FROM invocations WHERE {schema.UNPUBLISHED.text} AND batch > ''
+        UNION ALL
+        SELECT (
+            SELECT min(i.batch) FROM invocations AS i
+            WHERE {schema.UNPUBLISHED.text} AND i.batch > waiting.batch
+        )
+        FROM waiting WHERE waiting.batch IS NOT NULL
+    )
+    SELECT batches.id FROM waiting JOIN batches ON batches.id = waiting.batch
+    WHERE batches.state = '{BatchState.ACCEPTED}' ORDER BY batches.created_at, batches.id
     """
-    await _bulk(connection, sql, rows)
-    if rows and await connection.scalar(text("SELECT changes()")) != len(rows):
-        raise _NotAllOfThem
-    return {row[0] for row in rows}
+)
+
+_LEASE = """
+    INSERT INTO leases (name, holder, until) VALUES (:name, :holder, {now} + :seconds)
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+    WHERE leases.holder = excluded.holder OR leases.until <= {now}
+    RETURNING holder
+"""
 
 
-async def _which_of(connection: AsyncConnection, sql: str, rows: _Rows) -> set[str]:
-    """Run one statement over all rows; the ids of those it changed."""
-    if not rows:
-        return set()
-    returning = f"{sql} RETURNING {invocations.name}.id"
-    result = await connection.exec_driver_sql(returning, (schema.encode(rows),))
-    return set(result.scalars())
+def _change(
+    batch: Sequence[Invocation],
+    attempts: Sequence[Attempt],
+    known: Collection[str],
+    published: Collection[str],
+) -> _Change:
+    latest: dict[str, Invocation] = {}
+    for invocation in batch:
+        earlier = latest.get(invocation.id)
+        latest[invocation.id] = rows.merged(earlier, invocation) if earlier else invocation
+    states = {id: rows.state(latest[id]) for id in sorted(latest)}
+    fresh = [rows.origin(latest[id]) + state for id, state in states.items() if id not in known]
+    return _Change(
+        latest,
+        states,
+        fresh,
+        attempts=sorted(map(rows.attempt_row, attempts), key=lambda row: row[:2]),
+        published=sorted(published),
+        callbacks={id: i.callback for id, i in latest.items() if i.callback is not None},
+    )
 
 
-async def _existing(connection: AsyncConnection, ids: Collection[str]) -> set[str]:
-    query = select(invocations.c.id).where(invocations.c.id.in_(ids))
-    return set(await connection.scalars(query))
+def _callbacks(change: _Change, inserted: set[str]) -> list[Values]:
+    """The rows of `callbacks` that the new invocations of a change want."""
+    now = time.time()
+    return [
+        (id, url, 0, None, None, False, now)
+        for id, url in sorted(change.callbacks.items())
+        if id in inserted
+    ]
 
 
-def _cursor_of(last: Invocation) -> str:
-    """Where a page ends: the creation instant, to the bit, and the id of its last invocation."""
-    place = f"2:{last.message.created_at!r}:{last.id}"
+def _batch_of(row: Any) -> Batch:
+    return Batch(**{**row._mapping, "state": BatchState(row.state)})
+
+
+def _cursor_of(created_at: float, id: str) -> str:
+    """Where a page ends: the creation instant, to the bit, and the id of its last item."""
+    place = f"2:{created_at!r}:{id}"
     return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
 
 
@@ -353,22 +707,7 @@ def _place_of(cursor: str) -> tuple[float, str]:
         raise wrong from error
     if version != "2" or not id or not math.isfinite(created_at):
         raise wrong
-    return created_at, id
-
-
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigurationError(
-            "LUMBRE_LEDGER_URL is no database URL: write sqlite:///path/to/ledger.db"
-        ) from error
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigurationError(
-            f"the ledger cannot live in {parsed.get_backend_name()!r}: LUMBRE_LEDGER_URL takes"
-            " sqlite:///path/to/ledger.db"
-        )
-    return parsed
+    return created_at, rows.storable(id)
 
 
 def _unusable(url: URL, reason: str) -> ConfigurationError:
@@ -376,10 +715,3 @@ def _unusable(url: URL, reason: str) -> ConfigurationError:
         f"the ledger {url.database} cannot be used ({reason}): let LUMBRE_LEDGER_URL name a file"
         " this process may write, made by Lumbre or not yet there"
     )
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """What the database said, without the statement and its parameters."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        return str(error.orig)
-    return "every connection is busy" if isinstance(error, PoolTimeout) else str(error)

@@ -14,6 +14,7 @@ from itertools import islice
 from runtime.errors import Conflict, Unavailable
 from runtime.ledger import RETRY_AFTER, Attempt, Ledger, Written
 from runtime.model import Invocation
+from runtime.rows import merged
 
 INTERVAL = 0.2  # seconds a noted change may wait for others
 MAX_ROWS = 1000  # accepted, and as many noted, in one transaction
@@ -35,9 +36,10 @@ class _Batch:
     accepted: list[_Acceptance]
     noted: dict[str, Invocation]
     attempts: list[Attempt]
+    published: set[str]
 
     def __bool__(self) -> bool:
-        return bool(self.accepted or self.noted or self.attempts)
+        return bool(self.accepted or self.noted or self.attempts or self.published)
 
     @property
     def invocations(self) -> list[Invocation]:
@@ -65,6 +67,7 @@ class Recorder:
         self._accepting: list[_Acceptance] = []
         self._noted: dict[str, Invocation] = {}
         self._attempts: list[Attempt] = []
+        self._published: set[str] = set()
         self._known: set[str] = set()  # ids that have a row which is not terminal
         self._flushes: list[asyncio.Future[None]] = []
         self._barriers: list[_Barrier] = []
@@ -100,12 +103,22 @@ class Recorder:
         """See to it that the invocation's state, as it is when written, is stored soon.
 
         What is noted is never given up while the recorder runs: a failed write is tried again.
-        Of two records of one invocation the terminal one counts, or that of the later attempt.
+        Of two records of one invocation, told by different processes, the newer counts
+        (`rows.is_newer`), and the input is that of whichever has it.
         """
         id = invocation.message.id
         if (noted := self._noted.get(id)) is not None:
-            invocation = _latest(noted, invocation)
+            invocation = merged(noted, invocation)
         self._noted[id] = invocation
+        if self._timer is None:
+            self._arm()
+
+    def published(self, id: str) -> None:
+        """Mark the row of an accepted invocation, with the next batch: its message is in a queue.
+
+        What is never marked, because this process ends before, is published once more.
+        """
+        self._published.add(id)
         if self._timer is None:
             self._arm()
 
@@ -170,7 +183,8 @@ class Recorder:
             self._abandon()
 
     def _waiting(self) -> bool:
-        return bool(self._accepting or self._noted or self._attempts or self._flushes)
+        waiting = self._accepting or self._noted or self._attempts or self._published
+        return bool(waiting or self._flushes)
 
     async def _write_batch(self) -> None:
         self._wake.clear()
@@ -196,14 +210,17 @@ class Recorder:
             noted = dict(islice(items, count))
             self._noted = dict(items)
         attempts, self._attempts = self._attempts, []
+        published, self._published = self._published, set()
         if self._accepting or self._noted:
             self._wake.set()
-        return _Batch(accepted, noted, attempts)
+        return _Batch(accepted, noted, attempts, published)
 
     async def _write(self, batch: _Batch) -> bool:
         """Write a batch and tell whoever waits for it; False when it could not be written."""
         try:
-            written = await self._ledger.write(batch.invocations, batch.attempts, self._known)
+            written = await self._ledger.write(
+                batch.invocations, batch.attempts, self._known, batch.published
+            )
         except asyncio.CancelledError:
             self._put_back(batch)
             raise
@@ -219,9 +236,10 @@ class Recorder:
         """Put the batch first in line again."""
         self._accepting = batch.accepted + self._accepting
         both = batch.noted.keys() & self._noted.keys()
-        latest = {id: _latest(batch.noted[id], self._noted[id]) for id in both}
-        self._noted = batch.noted | self._noted | latest
+        newest = {id: merged(batch.noted[id], self._noted[id]) for id in both}
+        self._noted = batch.noted | self._noted | newest
         self._attempts = batch.attempts + self._attempts
+        self._published |= batch.published
 
     def _failed(self, error: Exception) -> None:
         """Tell everybody who waits; what was noted is kept, and what was to be accepted is not."""
@@ -254,8 +272,8 @@ class Recorder:
         self._wake.set()
 
     def _settle(self, batch: _Batch, written: Written) -> None:
+        self._known.difference_update(invocation.id for invocation in batch.invocations)
         self._known.update(written.unfinished)
-        self._known.difference_update(invocation.id for invocation in written.terminal)
         refused = {invocation.id for invocation in written.refused}
         for invocation, future in batch.accepted:
             if future.done():
@@ -267,7 +285,7 @@ class Recorder:
         kept = {id: invocation for id, invocation in batch.noted.items() if id in refused}
         for invocation in kept.values():
             self._give_up_key(invocation)
-        self._put_back(_Batch([], kept, []))
+        self._put_back(_Batch([], kept, [], set()))
         self._lower_barriers(len(batch.noted) - len(kept))
         if written.terminal and self._on_stored is not None:
             try:
@@ -304,13 +322,6 @@ class Recorder:
         self._refuse(STOPPING)
         if self._noted or self._attempts:
             log.error("outcomes=%d attempts=%d not recorded", len(self._noted), len(self._attempts))
-
-
-def _latest(noted: Invocation, given: Invocation) -> Invocation:
-    """Which of two records counts; `given` came later, perhaps from another process."""
-    if noted.terminal or noted.message.attempt > given.message.attempt:
-        return noted
-    return given
 
 
 def _fitting(invocations: Iterable[Invocation]) -> int:

@@ -1,141 +1,201 @@
-"""The ledger's tables, and how an invocation becomes a row and a row an invocation.
+"""The ledger's tables, and what else than invocations lies in them.
 
 Instants are unix seconds.  What is JSON already (parameters, a JSON result) is stored as the text
 it came as, never parsed; other bytes are never stored here, only the key of their blob.
+
+Whoever changes a table adds a revision to `runtime/migrations`, and names it in REVISION.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-import orjson
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
     Index,
     Integer,
     MetaData,
-    Row,
     Table,
     Text,
     text,
 )
+from sqlalchemy.sql.expression import TextClause
 
-from runtime import lenient
-from runtime.model import (
-    JSON,
-    TERMINAL,
-    Attempt,
-    Device,
-    Failure,
-    Invocation,
-    Message,
-    Part,
-    Payload,
-    Status,
-)
+from runtime.model import TERMINAL, Device, Failure, Status
 
-VERSION = 1  # of the schema; a ledger of a newer one is not opened
+VERSION = 2  # of the schema; a ledger of a newer one is not opened
 
 # Spelled out rather than bound, because a planner uses a partial index only where the query says
 # literally what the index says; and "not terminal" rather than "queued or running", because SQLite
 # would answer the latter from by_status and sort.
-UNFINISHED = text("status NOT IN ({})".format(", ".join(f"'{s}'" for s in sorted(TERMINAL))))
+_ENDS = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
+UNFINISHED = text(f"status NOT IN ({_ENDS})")
+FINISHED = text(f"status IN ({_ENDS})")
 SUCCEEDED = text(f"status = '{Status.SUCCEEDED}'")
+UNPUBLISHED = text(f"status = '{Status.QUEUED}' AND NOT published")
+UNSENT = text("NOT finished")
+HAS_KEY = text("idempotency_key IS NOT NULL")
+IN_BATCH = text("batch IS NOT NULL")
+# When an invocation ended: outcomes say so themselves, but nothing here forces them to.
+ENDED_AT = text("coalesce(finished_at, created_at)")
 
 metadata = MetaData()
+
+# Compared byte by byte, as Python and SQLite do, whatever language a PostgreSQL database speaks.
+_TEXT = Text(collation="C").with_variant(Text(), "sqlite")
+_INTEGER = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _index(
+    name: str, *columns: str | TextClause, where: TextClause | None = None, unique: bool = False
+) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 invocations = Table(
     "invocations",
     metadata,
-    # What never changes after acceptance: `origin` makes these.
-    Column("id", Text, primary_key=True),
-    Column("function", Text, nullable=False),
-    Column("requested_device", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("priority", Integer, nullable=False),
+    # What never changes after acceptance: `rows.origin` makes these.
+    Column("id", _TEXT, primary_key=True),
+    Column("function", _TEXT, nullable=False),
+    Column("requested_device", _TEXT, nullable=False),
+    Column("version", _TEXT, nullable=False),
+    Column("priority", _INTEGER, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("parameters", Text),  # JSON; null when it lies in the blob store at input_key
-    Column("input_key", Text),
-    Column("input_parts", Text),  # JSON: [{name, media_type, size, key}]
-    Column("idempotency_key", Text),
-    Column("fingerprint", Text),
-    Column("replayed_from", Text),
-    Column("traceparent", Text),
-    # What changes until the status is terminal: `state` makes these.
-    Column("status", Text, nullable=False),
-    Column("device", Text, nullable=False),  # changes when a GPU's out-of-memory goes to the CPU
-    Column("attempt", Integer, nullable=False),
+    Column("parameters", _TEXT),  # JSON; null when it lies in the blob store at input_key
+    Column("input_key", _TEXT),
+    Column("input_parts", _TEXT),  # JSON: [{name, media_type, size, key}]
+    Column("idempotency_key", _TEXT),
+    Column("fingerprint", _TEXT),
+    Column("replayed_from", _TEXT),
+    Column("traceparent", _TEXT),
+    Column("callback", _TEXT),  # URL
+    Column("batch", _TEXT),
+    Column("batch_index", _INTEGER),
+    # What changes until the status is terminal: `rows.state` makes these.
+    Column("status", _TEXT, nullable=False),
+    Column("published", Boolean, nullable=False, server_default=text("true")),
+    Column("device", _TEXT, nullable=False),  # changes when a GPU's out-of-memory goes to the CPU
+    Column("attempt", _INTEGER, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
-    Column("timings", Text),  # JSON: seconds by phase
+    Column("timings", _TEXT),  # JSON: seconds by phase
     Column("cold", Boolean, nullable=False),
-    Column("replica", Text),
-    Column("error", Text),  # JSON: {type, message, traceback, details}
-    Column("result", Text),  # the JSON a function returned, where it is inline
-    Column("result_part", Text),  # JSON: {name, media_type, size, key}
-    Column("blobs", Text),  # JSON: [{name, media_type, size, key}]
-    Column("log", Text),
+    Column("replica", _TEXT),
+    Column("error", _TEXT),  # JSON: {type, message, traceback, details}
+    Column("result", _TEXT),  # the JSON a function returned, where it is inline
+    Column("result_part", _TEXT),  # JSON: {name, media_type, size, key}
+    Column("blobs", _TEXT),  # JSON: [{name, media_type, size, key}]
+    Column("log", _TEXT),
     # Lists are newest first; ids alone would do, were there not those that callers choose.
-    Index("by_creation", "created_at", "id"),
-    Index("by_function", "function", "created_at", "id"),
-    Index("by_status", "status", "created_at", "id"),
-    Index("unfinished", "id", sqlite_where=UNFINISHED),
-    Index(
-        "samples",
-        "function",
-        "device",
-        "id",
-        sqlite_where=SUCCEEDED,
-    ),
-    Index(
-        "by_idempotency_key",
-        "idempotency_key",
-        unique=True,
-        sqlite_where=text("idempotency_key IS NOT NULL"),
-    ),
+    _index("by_creation", "created_at", "id"),
+    _index("by_function", "function", "created_at", "id"),
+    _index("by_status", "status", "created_at", "id"),
+    _index("by_batch", "batch", "created_at", "id", where=IN_BATCH),
+    _index("by_batch_status", "batch", "status", "batch_index", where=IN_BATCH),
+    _index("by_end", ENDED_AT, "id", where=FINISHED),
+    _index("unfinished", "id", where=UNFINISHED),
+    _index("unpublished", "batch", "created_at", "id", where=UNPUBLISHED),
+    _index("samples", "function", "device", "id", where=SUCCEEDED),
+    _index("by_idempotency_key", "idempotency_key", where=HAS_KEY, unique=True),
 )
 
 attempts = Table(
     "attempts",
     metadata,
-    Column("invocation", Text, primary_key=True),
-    Column("attempt", Integer, primary_key=True),
-    Column("replica", Text),
-    Column("device", Text, nullable=False),
+    Column("invocation", _TEXT, primary_key=True),
+    Column("attempt", _INTEGER, primary_key=True, autoincrement=False),
+    Column("replica", _TEXT),
+    Column("device", _TEXT, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
-    Column("error", Text),
+    Column("error", _TEXT),
+)
+
+# One for each invocation that has a callback, made with its row.
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("invocation", _TEXT, primary_key=True),
+    Column("url", _TEXT, nullable=False),
+    Column("attempts", _INTEGER, nullable=False),
+    Column("status_code", _INTEGER),
+    Column("error", _TEXT),
+    Column("finished", Boolean, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    _index("unsent_callbacks", "updated_at", "invocation", where=UNSENT),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", _TEXT, primary_key=True),
+    Column("function", _TEXT, nullable=False),
+    Column("requested_device", _TEXT, nullable=False),
+    Column("total", _INTEGER),
+    Column("state", _TEXT, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("idempotency_key", _TEXT),
+    Column("fingerprint", _TEXT),
+    _index("batches_by_creation", "created_at", "id"),
+    _index("batches_by_idempotency_key", "idempotency_key", where=HAS_KEY, unique=True),
+)
+
+# What only one process at a time does, and who does it until when.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", _TEXT, primary_key=True),
+    Column("holder", _TEXT, nullable=False),
+    Column("until", Double, nullable=False),
 )
 
 decisions = Table(
     "decisions",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", _INTEGER, primary_key=True),
     Column("at", Double, nullable=False),
-    Column("function", Text, nullable=False),
-    Column("device", Text, nullable=False),
-    Column("before", Integer, nullable=False),
-    Column("after", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("backlog", Integer, nullable=False),
-    Index("decisions_by_function", "function", "number"),
+    Column("function", _TEXT, nullable=False),
+    Column("device", _TEXT, nullable=False),
+    Column("before", _INTEGER, nullable=False),
+    Column("after", _INTEGER, nullable=False),
+    Column("reason", _TEXT, nullable=False),
+    Column("backlog", _INTEGER, nullable=False),
+    _index("decisions_by_function", "function", "number"),
 )
 
-# A tally of what was done, kept beside the rows: the audit's second witness.
+# A tally of what was done, kept beside the rows: the audit's second witness.  It is kept in parts,
+# whose sum counts, so that processes which write at once need not wait for one another.
 totals = Table(
     "totals",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("name", _TEXT, primary_key=True),
+    Column("part", _INTEGER, primary_key=True, autoincrement=False),
+    Column("count", _INTEGER, nullable=False),
 )
 
 meta = Table(
     "meta",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", _TEXT, primary_key=True),
+    Column("value", _TEXT, nullable=False),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that did not give the final outcome: its replica died, or it is tried again."""
+
+    invocation: str
+    attempt: int
+    replica: str | None
+    device: Device
+    started_at: float | None  # unix seconds
+    finished_at: float | None
+    error: Failure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,165 +211,46 @@ class ScalingDecision:
     backlog: int  # messages, ready and unacknowledged
 
 
-_COLUMNS = tuple(column.name for column in invocations.columns)
-STATE = _COLUMNS[_COLUMNS.index("status") :]  # in the order of `state`
+class BatchState(StrEnum):
+    """Where a batch is; its invocations are published only once it is accepted."""
+
+    ACCEPTING = "accepting"  # its items still come in
+    ACCEPTED = "accepted"  # all of them are durable, and its caller was told so
+    CANCELLED = "cancelled"  # somebody asked for it to stop
+    DROPPED = "dropped"  # it was never accepted, and its invocations are being taken away
 
 
-def origin(invocation: Invocation) -> tuple[Any, ...]:
-    """The columns before `status`, in the table's order, ready for JSON."""
-    message = invocation.message
-    payload = message.payload
-    return (
-        message.id,
-        message.function,
-        invocation.requested_device,
-        invocation.version,
-        message.priority,
-        message.created_at,
-        None if payload.parameters is None else _text(payload.parameters),
-        payload.key,
-        [_part(part) for part in payload.parts] or None,
-        invocation.idempotency_key,
-        invocation.fingerprint,
-        invocation.replayed_from,
-        message.traceparent,
-    )
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Many inputs of one function, accepted as one."""
+
+    id: str
+    function: str
+    requested_device: str
+    created_at: float  # unix seconds
+    state: BatchState = BatchState.ACCEPTING
+    total: int | None = None  # items; None until all are there
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
 
 
-def state(invocation: Invocation) -> tuple[Any, ...]:
-    """The columns from `status` on, in the table's order, ready for JSON."""
-    message, result, log = invocation.message, invocation.result, invocation.log
-    return (
-        invocation.status,
-        message.device,
-        message.attempt,
-        invocation.started_at,
-        invocation.finished_at,
-        invocation.timings,
-        invocation.cold,
-        invocation.replica,
-        _failure_row(invocation.error),
-        None if result is None else _inline(result),
-        None if result is None else _part(result),
-        [_part(part) for part in invocation.blobs] or None,
-        None if log is None else _without_nul(log),
-    )
+@dataclass(frozen=True, slots=True)
+class CallbackRecord:
+    """How far the callback of an invocation has come."""
+
+    invocation: str
+    url: str
+    updated_at: float  # unix seconds
+    attempts: int = 0  # made until now
+    status_code: int | None = None  # of the last answer, where there was one
+    error: str | None = None  # why the last attempt failed
+    finished: bool = False  # delivered, or given up
 
 
-def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
-    """The columns of `attempts`, in the table's order, ready for JSON."""
-    return (
-        attempt.invocation,
-        attempt.attempt,
-        attempt.replica,
-        attempt.device,
-        attempt.started_at,
-        attempt.finished_at,
-        _failure_row(attempt.error),
-    )
+COLUMNS = tuple(column.name for column in invocations.columns)
+STATE = COLUMNS[COLUMNS.index("status") :]  # in the order of `rows.state`
 
 
-def _failure_row(error: Failure | None) -> dict[str, Any] | None:
-    if error is None:
-        return None
-    return {
-        "type": error.type,
-        "message": error.message,
-        "traceback": error.traceback,
-        "details": error.details,
-    }
-
-
-def encode(rows: list[tuple[Any, ...]]) -> str:
-    """The rows as one JSON array of arrays.
-
-    Always succeeds: what JSON cannot hold (a lone surrogate in a message, a huge number in an
-    error's details) is replaced, because one odd row must not keep the others from being written.
-    """
-    return lenient.dumps(rows).decode()
-
-
-def invocation_of(row: Row[Any]) -> Invocation:
-    """The invocation a row holds; where `result` was not read, its result has no data."""
-    return Invocation(
-        message=Message(
-            id=row.id,
-            function=row.function,
-            device=row.device,
-            payload=Payload(
-                parameters=None if row.parameters is None else row.parameters.encode(),
-                parts=_parts_of(row.input_parts),
-                key=row.input_key,
-            ),
-            created_at=row.created_at,
-            attempt=row.attempt,
-            priority=row.priority,
-            traceparent=row.traceparent,
-        ),
-        requested_device=row.requested_device,
-        version=row.version,
-        status=Status(row.status),
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        timings=None if row.timings is None else orjson.loads(row.timings),
-        cold=row.cold,
-        replica=row.replica,
-        error=_failure_of(row.error),
-        result=_result_of(row),
-        blobs=_parts_of(row.blobs),
-        log=row.log,
-        idempotency_key=row.idempotency_key,
-        fingerprint=row.fingerprint,
-        replayed_from=row.replayed_from,
-    )
-
-
-def attempt_of(row: Row[Any]) -> Attempt:
-    """The attempt a row holds."""
-    return Attempt(
-        invocation=row.invocation,
-        attempt=row.attempt,
-        replica=row.replica,
-        device=row.device,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        error=_failure_of(row.error),
-    )
-
-
-def _failure_of(error: str | None) -> Failure | None:
-    return None if error is None else Failure(**orjson.loads(error))
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {
-        "name": part.name,
-        "media_type": part.media_type,
-        "size": part.size,
-        "key": part.key,
-    }
-
-
-def _inline(result: Part) -> str | None:
-    inline = result.data is not None and result.media_type == JSON
-    return _text(result.data) if inline and result.data is not None else None
-
-
-def _parts_of(column: str | None) -> tuple[Part, ...]:
-    return () if column is None else tuple(Part(**part) for part in orjson.loads(column))
-
-
-def _result_of(row: Row[Any]) -> Part | None:
-    if row.result_part is None:
-        return None
-    data = None if row.result is None else row.result.encode()
-    return Part(**orjson.loads(row.result_part), data=data)
-
-
-def _text(data: bytes) -> str:
-    return _without_nul(data.decode("utf-8", "replace"))
-
-
-def _without_nul(value: str) -> str:
-    # SQLite's json_extract cuts a text at a NUL (3.40 does), and PostgreSQL's text takes none.
-    return value.replace("\0", "\ufffd") if "\0" in value else value
+def row_of(record: Batch | CallbackRecord | ScalingDecision) -> dict[str, Any]:
+    """A record's columns by name, which are its fields."""
+    return {name: getattr(record, name) for name in type(record).__slots__}

@@ -1,24 +1,25 @@
 """What SQLite does in its own way: files, pragmas, locks, and writing a batch at once.
 
-Every statement that is not portable SQL stands here, so that another database is one more module
-with these names.
+Every statement that is not portable SQL stands here or in `postgres`, which has the same names.
 """
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import Error as Error
 from typing import Any
 
-from sqlalchemy import URL, Connection, Table, event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, Table, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from runtime.errors import ConfigurationError
 
 BUSY_TIMEOUT = 5000  # milliseconds to wait for another process that writes
 READERS = 4  # connections that read; each has a thread of its own
+PARTS = 1  # of a tally: one process writes at a time whatever we do
+NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to a millisecond
 OLDEST = (3, 35)  # RETURNING and MATERIALIZED
 
 # synchronous=FULL: a commit is on the disk when it returns, which is what a 202 promises.
@@ -104,24 +105,54 @@ def insert(table: Table) -> str:
     )
 
 
-def update(table: Table, columns: Sequence[str], where: str) -> str:
-    """SQL that sets `columns` by id, from rows (id, *columns), where the row allows it."""
+def update(table: Table, columns: Sequence[str], lasting: Collection[str], where: str) -> str:
+    """SQL that sets `columns` by id, from rows (id, *columns), where the row allows it.
+
+    `where` may compare the row with `v`, what it is to become; a `lasting` column that is true
+    stays so.
+    """
     aliases = ", ".join(f"json_extract(r, '$[{k + 1}]') AS {c}" for k, c in enumerate(columns))
+    values = {c: f"{table.name}.{c} OR v.{c}" if c in lasting else f"v.{c}" for c in columns}
     return (
-        f"{_ROWS} UPDATE {table.name} SET {', '.join(f'{_name(c)} = v.{c}' for c in columns)}"
+        f"{_ROWS} UPDATE {table.name}"
+        f" SET {', '.join(f'{_name(c)} = {value}' for c, value in values.items())}"
         f" FROM (SELECT json_extract(r, '$[0]') AS id, {aliases} FROM given) AS v"
-        f" WHERE {table.name}.id = v.id AND {table.name}.{where}"
+        f" WHERE {table.name}.id = v.id AND {where}"
     )
 
 
-def add(table: Table, key: str, number: str) -> str:
-    """SQL that adds to the number of each key, from rows (key, number)."""
+def add(table: Table, key: Sequence[str], number: str) -> str:
+    """SQL that adds to the number of each key, from rows (*key, number)."""
     return (
-        f"{_ROWS} INSERT INTO {table.name} ({_names((key, number))})"
-        f" SELECT {_extracts(2)} FROM given WHERE true"
-        f" ON CONFLICT ({_name(key)}) DO UPDATE SET"
+        f"{_ROWS} INSERT INTO {table.name} ({_names((*key, number))})"
+        f" SELECT {_extracts(len(key) + 1)} FROM given WHERE true"
+        f" ON CONFLICT ({_names(key)}) DO UPDATE SET"
         f" {_name(number)} = {table.name}.{_name(number)} + excluded.{_name(number)}"
     )
+
+
+def among(column: str, parameter: str) -> str:
+    """SQL for: the column is one of the texts in a JSON array, bound as `parameter`."""
+    return f"{column} IN (SELECT value FROM json_each({parameter}))"
+
+
+async def changed(connection: AsyncConnection, sql: str, rows: str) -> int:
+    """Run a statement over rows; how many it changed.
+
+    SQLite works without the GIL from end to end then: to be told each row takes it and gives it
+    up for each.
+    """
+    await connection.exec_driver_sql(sql, (rows,))
+    return int(await connection.scalar(text("SELECT changes()")) or 0)
+
+
+async def lock(connection: AsyncConnection, table: Table, ids: str) -> None:
+    """Nothing: whoever writes has the whole file to himself."""
+
+
+def passes(error: BaseException) -> bool:
+    """Never: a lock was waited for already, and what else fails does so again."""
+    return False
 
 
 # Materialized, because otherwise json_each renders a row again for each of its columns: 6 µs a row

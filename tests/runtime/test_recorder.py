@@ -426,7 +426,7 @@ async def test_a_full_or_read_only_disk_is_survived(
     recorder: Recorder, ledger: Ledger, limit: str, relief: str, reason: str
 ) -> None:
     async def set_limit(pragma: str) -> None:
-        async with ledger._writer.connect() as connection:
+        async with ledger._database.writer.connect() as connection:
             raw = await connection.get_raw_connection()
             assert raw.driver_connection is not None
             await raw.driver_connection.execute(pragma)
