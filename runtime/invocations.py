@@ -200,6 +200,28 @@ class EmbeddedInvocations(Invocations):
         if not invocation.terminal:  # it may have been cancelled meanwhile
             self._broker.publish_now(queue, message)
 
+    async def feed(self, rows: Sequence[Invocation]) -> list[str]:
+        """Queue invocations that the ledger has held back, as many as the queues have room for."""
+        taken = []
+        for row in rows:
+            queue = queue_name(row.message.function, row.message.device)
+            if self.draining or not await self._has_room(queue):
+                continue
+            if row.id not in self.live:
+                row.published = True
+                self.live[row.id] = row
+                self.recorder.adopt([row.id])
+                self._broker.publish_now(queue, row.message)
+            taken.append(row.id)
+        return taken
+
+    async def _has_room(self, queue: str) -> bool:
+        try:
+            return self._broker.depth_now(queue).ready < self._limit
+        except KeyError:  # its function is gone, and may come back
+            await self._broker.declare([QueueSpec(queue)])
+            return True
+
     async def secure(self, invocation: Invocation) -> None:
         if not self.recorder.is_stored(invocation.id):
             await self.recorder.flush()
@@ -211,16 +233,16 @@ class EmbeddedInvocations(Invocations):
         """
         resumed = 0
         async for chunk in self._ledger.unfinished():
-            self.recorder.adopt([invocation.id for invocation in chunk])
             for invocation in chunk:
-                if invocation.id in self.live:
-                    continue  # accepted since the start
+                if invocation.id in self.live or not invocation.published:
+                    continue  # accepted since the start; or the feeder's
                 await self._resume(invocation, max_attempts(invocation.message.function))
-            resumed += len(chunk)
+                resumed += 1
         return resumed
 
     async def _resume(self, invocation: Invocation, max_attempts: int) -> None:
         message = invocation.message
+        self.recorder.adopt([message.id])
         self.live[message.id] = invocation
         if invocation.status is Status.RUNNING:
             message.attempt += 1

@@ -27,8 +27,8 @@ from runtime.database import RETRY_AFTER as RETRY_AFTER
 from runtime.database import Database
 from runtime.errors import BadRequest, ConfigurationError
 from runtime.model import TERMINAL, Device, Invocation, Status
+from runtime.model import Attempt as Attempt
 from runtime.rows import Values
-from runtime.schema import Attempt as Attempt
 from runtime.schema import Batch as Batch
 from runtime.schema import BatchState as BatchState
 from runtime.schema import CallbackRecord as CallbackRecord

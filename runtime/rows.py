@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Row
 
+from runtime import lenient
 from runtime.model import (
     JSON,
+    Attempt,
     Failure,
     Invocation,
     Message,
@@ -19,11 +21,10 @@ from runtime.model import (
     Payload,
     Status,
 )
-from runtime.schema import FINISHED, Attempt
+from runtime.schema import FINISHED
 
 Values = tuple[Any, ...]  # of one row, ready for JSON
 
-_DEEPEST = 50  # levels of an error's details; orjson stops at 254
 _NUL = "\\u0000"  # as JSON spells it
 
 
@@ -254,28 +255,7 @@ def _text(data: bytes) -> str:
 
 
 def _json(value: Any) -> str:
-    """The value as JSON text; what JSON cannot hold is replaced, or told as text."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return orjson.dumps(_clean(value)).decode()
-
-
-def _clean(value: Any, depth: int = 0) -> Any:
-    """The value as JSON can hold it; only for the rare one that orjson refuses."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, str):
-        return _without_surrogates(value)
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
-    if depth > _DEEPEST:
-        return "…"
-    if isinstance(value, dict):
-        return {str(_clean(str(k))): _clean(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item, depth + 1) for item in value]
-    return _clean(repr(value))
+    return lenient.dumps(value).decode()
 
 
 def _clean_rows(rows: Sequence[Values | str]) -> list[Any]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import TextClause
 
-from runtime.model import TERMINAL, Device, Failure, Status
+from runtime.model import TERMINAL, Device, Status
 
 VERSION = 2  # of the schema; a ledger of a newer one is not opened
 
@@ -183,19 +183,6 @@ meta = Table(
     Column("name", _TEXT, primary_key=True),
     Column("value", _TEXT, nullable=False),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt that did not give the final outcome: its replica died, or it is tried again."""
-
-    invocation: str
-    attempt: int
-    replica: str | None
-    device: Device
-    started_at: float | None  # unix seconds
-    finished_at: float | None
-    error: Failure | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,10 @@ FLOORS: list[set[str]] = [
         "runtime.lines",
     },
     {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
-    {"runtime.destination", "runtime.signature"},
+    {"runtime.destination", "runtime.signature", "runtime.brokers.properties"},
     {"runtime.wire", "runtime.webhook", "runtime.bus", "runtime.serving"},
     {"runtime.context", "runtime.brokers.memory", "runtime.schema", "runtime.devices"},
+    {"runtime.brokers.fast"},
     {"runtime.function", "runtime.sqlite", "runtime.audit", "runtime.waiting", "runtime.stories"},
     {"runtime.rows", "runtime.database"},
     {

@@ -15,7 +15,7 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli import calls
+from runtime.cli import calls, roles
 from runtime.cli.flags import FAILED, Json, Url, help_of, takes_settings
 from runtime.errors import ConfigurationError, LumbreError
 from runtime.settings import Settings, origin, read_settings
@@ -74,11 +74,17 @@ def up(**flags: Any) -> None:
       lumbre up
       lumbre up --port 8081 --functions examples --reload
       lumbre up --simulate-gpu    GPU replicas that compute on the CPU, to try it out
+      lumbre up --broker-url amqp://guest:guest@localhost    the same, over RabbitMQ
     """
     settings = read_settings(flags)
-    from runtime.node import run_node
+    if settings.embedded:
+        from runtime.node import run_node
 
-    run_node(settings)
+        run_node(settings)
+        return
+    from runtime.roles import Duty, run_gateway
+
+    run_gateway(settings, records=True, duty=Duty())
 
 
 def settings(json: Json = False) -> None:
@@ -226,6 +232,7 @@ def _without_password(value: Any) -> Any:
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Node": (up, settings, audit, version),
+    "Roles": (roles.gateway, roles.worker, roles.recorder, roles.migrate),
     "Functions": (new, calls.functions, calls.describe, calls.invoke),
     "Invocations": (
         calls.invocations,

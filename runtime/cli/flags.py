@@ -43,6 +43,7 @@ Background = Annotated[
 COMMON = (
     *("host", "port", "functions", "state", "reload", "simulate_gpu", "gpus"),
     *("insecure", "debug", "log_format", "log_level", "grace"),
+    *("broker_url", "ledger_url"),
 )
 
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from runtime import http
 from runtime.answers import Answer
-from runtime.node import Server
+from runtime.serving import Server
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASK = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
