@@ -95,6 +95,8 @@ async def publish_all(bus: Bus, rows: Sequence[Invocation]) -> list[str]:
         if not left and not done.done():
             done.set_result(None)
 
+    if not rows:
+        return []
     for row in rows:
         message = row.message
         queue = queue_name(message.function, message.device)

@@ -23,6 +23,7 @@ from runtime.brokers.memory import MemoryBroker
 from runtime.catalog import Catalog
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError
+from runtime.feeder import Feeder
 from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
@@ -63,6 +64,7 @@ class Node:
             blobs=settings.blobs,
             max_result=settings.max_result,
         )
+        self.feeder = Feeder(ledger, self.invocations.recorder, self.invocations.feed, "node")
         self.scaler = LocalScaler(machine, self.broker.depth, self._decided)
         fleet = LocalFleet(machine, self.worker, self.broker, self._directions)
         self.admission = Admission(
@@ -88,6 +90,7 @@ class Node:
         resumed = await self.invocations.resume(self._max_attempts)
         if resumed:
             log.info("queued %d unfinished invocations again", resumed)
+        self.feeder.start()
         self.admission.described.set()
         if self.settings.reload:
             self._watching = asyncio.create_task(self.watch())
@@ -133,6 +136,7 @@ class Node:
         """Finish what runs; what waits stays in the ledger for the next start."""
         if self._watching:
             self._watching.cancel()
+        await self.feeder.close()
         self.invocations.release_waiters(running=False)
         await self.scaler.close()
         await self.worker.drain(self.settings.grace)

@@ -34,7 +34,7 @@ from runtime.gateway import Gateway
 from runtime.invocations import GIVEN_BACK_LIMIT
 from runtime.janitor import Janitor
 from runtime.ledger import Ledger, ScalingDecision
-from runtime.model import DEVICES, Device, Invocation, PoolState
+from runtime.model import DEVICES, Device, Invocation, PoolState, queue_name
 from runtime.pool import Pool
 from runtime.recorder import Recorder
 from runtime.remote import RemoteInvocations
@@ -173,9 +173,20 @@ class RecorderRole:
         await self._bus.close()
 
     async def _publish(self, rows: Sequence[Invocation]) -> list[str]:
+        """Publish what was left behind, and of batches as much as the queues have room for."""
         if not self._bus.connected or self._bus.blocked:
             return []
-        return await publish_all(self._bus, rows)
+        room: dict[str, int] = {}
+        fitting = []
+        for row in rows:
+            queue = queue_name(row.message.function, row.message.device)
+            if queue not in room:
+                depth = await self._bus.depth(queue)
+                room[queue] = self._settings.queue_limit - depth.ready
+            room[queue] -= 1
+            if room[queue] >= 0 or row.batch is None:
+                fitting.append(row)
+        return await publish_all(self._bus, fitting)
 
     def _signalled(self, key: str, body: bytes) -> None:
         if key == DECISION:
