@@ -21,12 +21,17 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was given up on, and why."""
+    """A message that was given up on, and why.
+
+    Anybody may put bytes into a queue of a server.  Where they are no message of ours they are in
+    `unreadable`, and `message` stands in for one: an id to discard it by, the function, no input.
+    """
 
     message: Message
     queue: str
     reason: str
     at: float  # unix seconds
+    unreadable: bytes | None = None
 
 
 class Delivery(Protocol):
