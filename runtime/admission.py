@@ -6,6 +6,7 @@ import time
 
 from runtime.blobs import Blobs
 from runtime.catalog import Catalog
+from runtime.destination import Allowed, check_url
 from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, Unavailable
 from runtime.fleet import Fleet
 from runtime.function import FunctionSpec
@@ -27,6 +28,7 @@ class Admission:
         invocations: Invocations,
         blobs: Blobs,
         max_body: int,
+        callback_hosts: str = "",
     ) -> None:
         self.described = asyncio.Event()  # the catalog is loaded and its queues are declared
         self._fleet = fleet
@@ -34,6 +36,7 @@ class Admission:
         self._invocations = invocations
         self._blobs = blobs
         self._intake = Intake(blobs, max_body)
+        self._allowed = Allowed.parse(callback_hosts)
         self._validators: dict[str, Validator] = {}
 
     async def accept(
@@ -54,6 +57,9 @@ class Admission:
         payload = await self._intake.read(validator, id, headers, query, receive)
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version)
+        if url := headers.get(b"lumbre-callback"):
+            invocation.callback = url.decode("latin-1")
+            check_url(invocation.callback, self._allowed)
         if b"text/event-stream" in headers.get(b"accept", b""):
             await self._invocations.listen(id)
         return await self._submit(invocation, headers, key, once=once)
@@ -63,10 +69,9 @@ class Admission:
     ) -> Invocation:
         background = b"respond-async" in headers.get(b"prefer", b"")
         if not once:
+            durable = background or invocation.callback is not None
             try:
-                await self._invocations.submit(
-                    invocation, durable=background, awaited=not background
-                )
+                await self._invocations.submit(invocation, durable=durable, awaited=not background)
             except LumbreError:
                 await self._forget_blobs(invocation)
                 raise

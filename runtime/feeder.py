@@ -99,6 +99,7 @@ async def publish_all(bus: Bus, rows: Sequence[Invocation]) -> list[str]:
         return []
     for row in rows:
         message = row.message
+        message.callback = row.callback
         queue = queue_name(message.function, message.device)
         bus.send(queue, message, settled=partial(settled, row.id))
     await done

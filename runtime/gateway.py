@@ -205,6 +205,11 @@ class Gateway:
         if invocation.message.attempt > 1:
             await self._invocations.recorder.flush()  # the attempts before this one
         view = invocation_view(invocation, debug=self._settings.debug)
+        if invocation.callback:
+            from runtime.callbacks import callback_view  # 60 ms that most never need
+
+            record = await self._ledger.callback(invocation.id)
+            view["callback"] = callback_view(record) if record else None
         attempts = await self._ledger.attempts(invocation.id)
         view["attempts"] = [attempt_view(attempt) for attempt in attempts]
         return json_answer(view)

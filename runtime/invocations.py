@@ -41,6 +41,7 @@ class Invocations(ABC):
         self.live: dict[str, Invocation] = {}
         self.recorder = Recorder(ledger, self._stored)
         self.draining = False
+        self.on_stored: Callable[[Sequence[Invocation]], None] = lambda _: None  # terminal rows
         self._ledger = ledger
         self._metrics = metrics
         self._limit = queue_limit
@@ -164,6 +165,7 @@ class Invocations(ABC):
             self.live.pop(invocation.id, None)
             if invocation.idempotency_key:
                 self._keys.pop(invocation.idempotency_key, None)
+        self.on_stored(invocations)
 
 
 class EmbeddedInvocations(Invocations):

@@ -79,6 +79,7 @@ class Message:
     traceparent: str | None = None  # W3C; None stands for one derived from the id
     unrecorded: "Unrecorded | None" = None  # set where the ledger has no row of it yet
     reply_to: str | None = None  # where somebody waits for the outcome; a wake-up, not the record
+    callback: str | None = None  # the invocation's, for whoever records its outcome elsewhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from runtime.ledger import Ledger, ScalingDecision
 from runtime.model import Device, queue_name
 from runtime.pool import Pool
 from runtime.reports import Reports
+from runtime.sending import sending_of
 from runtime.serving import Process, check_address, listen, say, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
@@ -68,13 +69,21 @@ class Node:
         self.scaler = LocalScaler(machine, self.broker.depth, self._decided)
         fleet = LocalFleet(machine, self.worker, self.broker, self._directions)
         self.admission = Admission(
-            fleet, self.catalog, self.invocations, self.blobs, settings.max_body
+            fleet,
+            self.catalog,
+            self.invocations,
+            self.blobs,
+            settings.max_body,
+            settings.callback_hosts,
         )
         reports = Reports(
             self.admission, fleet, self.catalog, self.invocations, ledger, self.metrics
         )
         answers = Answers(settings, self.blobs, self.invocations)
         self.gateway = Gateway(settings, self.admission, answers, reports, self.invocations, ledger)
+        self.sending = sending_of(settings, self.broker, ledger)
+        if self.sending:
+            self.invocations.on_stored = self.sending.enqueue
         self.broker.on_activation = self.scaler.activate
         self.worker.on_change = self._pool_changed
         self.catalog.on_late = lambda: self._spawn(self.reload())
@@ -91,6 +100,8 @@ class Node:
         if resumed:
             log.info("queued %d unfinished invocations again", resumed)
         self.feeder.start()
+        if self.sending:
+            await self.sending.start(forgetful=True)
         self.admission.described.set()
         if self.settings.reload:
             self._watching = asyncio.create_task(self.watch())
@@ -147,6 +158,8 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.sending:
+            await self.sending.close()
         await self.invocations.recorder.close()
         await self.broker.close()
         self.catalog.close()

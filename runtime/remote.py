@@ -105,6 +105,7 @@ class RemoteInvocations(Invocations):
         if not self._bus.connected or self._bus.blocked:
             raise Unavailable(_away(self._bus), 2)
         invocation.published = False
+        invocation.message.callback = invocation.callback
         if awaited:
             self.live[invocation.id] = invocation
         try:
@@ -265,6 +266,7 @@ class RemoteInvocations(Invocations):
 
     def _stored(self, invocations: Sequence[Invocation]) -> None:
         self.recorded(invocations)
+        self.on_stored(invocations)
 
     def _end(self, stored: Invocation) -> None:
         """The ledger says that it is over; the live one, if there is one, takes that over."""

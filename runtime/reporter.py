@@ -155,4 +155,5 @@ class BusReporter:
 def _told(message: Message, status: Status) -> Invocation:
     unrecorded = message.unrecorded
     asked = unrecorded.requested_device if unrecorded else message.device
-    return Invocation(message, asked, unrecorded.version if unrecorded else "", status)
+    version = unrecorded.version if unrecorded else ""
+    return Invocation(message, asked, version, status, callback=message.callback)

@@ -72,7 +72,7 @@ class Results:
     def _given_up(self, message: Message) -> None:
         """The broker gave up on it: whoever took it died before a worker could say anything."""
         text = "it was delivered too often: the worker that took it died each time"
-        invocation = Invocation(message, message.device, "", Status.DEAD)
+        invocation = Invocation(message, message.device, "", Status.DEAD, callback=message.callback)
         if message.unrecorded:
             invocation.requested_device = message.unrecorded.requested_device
             invocation.version = message.unrecorded.version

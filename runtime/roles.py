@@ -41,6 +41,7 @@ from runtime.remote import RemoteInvocations
 from runtime.reporter import BusReporter
 from runtime.reports import Reports
 from runtime.results import Results
+from runtime.sending import sending_of
 from runtime.serving import Process, Role, check_address, listen, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
@@ -129,14 +130,18 @@ class RecorderRole:
         self,
         settings: Settings,
         ledger: Ledger,
-        recorder: Recorder | None = None,
+        invocations: RemoteInvocations | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
         self._bus = connection(settings, "recorder")
         self._ledger = ledger
-        self._own = recorder is None
-        self._recorder = recorder or Recorder(ledger)
+        self._sending = sending_of(settings, self._bus, ledger)
+        enqueue = self._sending.enqueue if self._sending else None
+        self._own = invocations is None
+        self._recorder = invocations.recorder if invocations else Recorder(ledger, enqueue)
+        if invocations and enqueue:
+            invocations.on_stored = enqueue
         self._blobs = Blobs(settings.blobs)
         self._results = Results(self._bus, self._recorder, metrics or Metrics(lambda: ()))
         holder = identity()
@@ -158,6 +163,8 @@ class RecorderRole:
         await self._results.start()
         self._bus.on_signal = self._signalled
         await self._bus.subscribe(DECISION)
+        if self._sending:
+            await self._sending.start(forgetful=False)
         self.feeder.start()
         self._tasks.spawn(self._janitor.run())
 
@@ -167,6 +174,8 @@ class RecorderRole:
     async def close(self) -> None:
         await self.feeder.close()
         await self._tasks.close()
+        if self._sending:
+            await self._sending.close()
         await self._bus.settle(SETTLE)
         if self._own:
             await self._recorder.close()
@@ -224,7 +233,12 @@ class GatewayRole:
         self._invocations.observes = not records
         blobs = Blobs(settings.blobs)
         self._admission = Admission(
-            self._workers, catalog, self._invocations, blobs, settings.max_body
+            self._workers,
+            catalog,
+            self._invocations,
+            blobs,
+            settings.max_body,
+            settings.callback_hosts,
         )
         reports = Reports(
             self._admission, self._workers, catalog, self._invocations, ledger, self._metrics
@@ -232,9 +246,7 @@ class GatewayRole:
         answers = Answers(settings, blobs, self._invocations)
         self.app = Gateway(settings, self._admission, answers, reports, self._invocations, ledger)
         self._recording = (
-            RecorderRole(settings, ledger, self._invocations.recorder, self._metrics)
-            if records
-            else None
+            RecorderRole(settings, ledger, self._invocations, self._metrics) if records else None
         )
         self._bus.on_signal = self._signalled
         self._tasks = _Tasks()

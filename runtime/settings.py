@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         ]
 
     @property
+    def own_url(self) -> str:
+        """Where callers reach this gateway."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
     def embedded(self) -> bool:
         """Whether the queues are in this process, which then is gateway, worker and all."""
         return self.broker_url.startswith("memory:")

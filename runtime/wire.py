@@ -55,6 +55,8 @@ def encode_message(message: Message) -> bytes:
     if message.unrecorded:
         header["asked"] = message.unrecorded.requested_device
         header["version"] = message.unrecorded.version
+    if message.callback:
+        header["callback"] = message.callback
     return b"\n".join((orjson.dumps(header), *_bodies(message.payload, header)))
 
 
@@ -127,6 +129,7 @@ def _message(header: dict[str, Any], body: bytes, start: int) -> Message:
         priority=int(header.get("priority", 0)),
         traceparent=header.get("traceparent"),
         unrecorded=None if asked is None else Unrecorded(str(asked), str(header["version"])),
+        callback=header.get("callback"),
     )
 
 
@@ -196,6 +199,8 @@ def encode_report(
         header["result"] = _part(result)
         if result.data is not None:
             pieces.append(result.data)
+    if invocation.callback:
+        header["callback"] = invocation.callback
     if invocation.blobs:
         header["blobs"] = [_part(part) for part in invocation.blobs]
     if invocation.error:
@@ -270,6 +275,7 @@ def _report(header: dict[str, Any], entry: bytes, start: int) -> Report:
         result=result,
         blobs=tuple(_read_part(each, entry, 0)[0] for each in header.get("blobs", ())),
         log=header.get("log"),
+        callback=header.get("callback"),
     )
     failed = header.get("failed")
     return Report(invocation, _read_attempt(header["id"], failed) if failed else None)
