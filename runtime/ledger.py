@@ -33,6 +33,7 @@ from runtime.schema import Batch as Batch
 from runtime.schema import BatchState as BatchState
 from runtime.schema import CallbackRecord as CallbackRecord
 from runtime.schema import ScalingDecision as ScalingDecision
+from runtime.settled import SettledLetters
 from runtime.schema import invocations, totals
 
 _SUMMARY = [  # the columns of a list: without what may be large and is only looked at one by one
@@ -74,6 +75,7 @@ class Ledger:
         self._update = dialect.update(invocations, schema.STATE, ["published"], _MAY_CHANGE)
         self._insert_attempts = dialect.insert(schema.attempts)
         self._insert_callbacks = dialect.insert(schema.callbacks)
+        self.letters = SettledLetters(database)
         self._add = dialect.add(totals, ("name", "part"), "count")
 
     @classmethod
@@ -221,6 +223,13 @@ class Ledger:
         )
         return found[0] if found else None
 
+    async def among(self, ids: Collection[str]) -> dict[str, Invocation]:
+        """Those of these that there are, by id, without results' data and logs."""
+        if not ids:
+            return {}
+        query = select(*_SUMMARY).where(self._among(invocations.c.id, ids))
+        return {found.id: found for found in await self._invocations(query)}
+
     async def terminal_among(self, ids: Collection[str]) -> list[Invocation]:
         """Those of these that are terminal, with result and log, in no order."""
         if not ids:
@@ -321,6 +330,17 @@ class Ledger:
             .group_by(c.status)
         )
         found = {Status(status): count for status, count in await self._database.read(query)}
+    async def attempts_among(self, ids: Collection[str]) -> dict[str, list[Attempt]]:
+        """The same of each of these that has any."""
+        if not ids:
+            return {}
+        c = schema.attempts.c
+        query = select(schema.attempts).where(self._among(c.invocation, ids)).order_by(c.attempt)
+        found: dict[str, list[Attempt]] = {}
+        for row in await self._database.read(query):
+            found.setdefault(row.invocation, []).append(rows.attempt_of(row))
+        return found
+
         return dict.fromkeys(_GOING_ON, 0) | found
 
     async def attempts(self, id: str) -> list[Attempt]:
@@ -582,7 +602,7 @@ class Ledger:
         """Delete invocations with what belongs to them, and tally that; how many."""
         if not ids:
             return 0
-        for table in (schema.attempts, schema.callbacks):
+        for table in (schema.attempts, schema.callbacks, schema.settled_letters):
             await connection.execute(table.delete().where(self._among(table.c.invocation, ids)))
         delete = invocations.delete().where(self._among(invocations.c.id, ids))
         gone = list(await connection.scalars(delete.returning(invocations.c.status)))

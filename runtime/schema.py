@@ -146,6 +146,15 @@ batches = Table(
 
 # What only one process at a time does, and who does it until when.
 leases = Table(
+# Dead letters that somebody has dealt with; those of other dead invocations are still there.
+settled_letters = Table(
+    "settled_letters",
+    metadata,
+    Column("invocation", _TEXT, primary_key=True),
+    Column("settled_at", Double, nullable=False),
+    Column("replayed_as", _TEXT),  # the invocation that was made of it; null where it was discarded
+)
+
     "leases",
     metadata,
     Column("name", _TEXT, primary_key=True),

@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
     {"runtime.brokers.fast"},
     {"runtime.function", "runtime.sqlite", "runtime.audit", "runtime.waiting", "runtime.stories"},
     {"runtime.rows", "runtime.database"},
+    {"runtime.settled"},
     {
         "runtime.result",
         "runtime.sourcefile",
@@ -73,6 +74,7 @@ ONLY = {
     "sqlalchemy": {
         "runtime.schema",
         "runtime.rows",
+        "runtime.settled",
         "runtime.sqlite",
         "runtime.database",
         "runtime.ledger",
