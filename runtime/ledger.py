@@ -33,8 +33,8 @@ from runtime.schema import Batch as Batch
 from runtime.schema import BatchState as BatchState
 from runtime.schema import CallbackRecord as CallbackRecord
 from runtime.schema import ScalingDecision as ScalingDecision
-from runtime.settled import SettledLetters
 from runtime.schema import invocations, totals
+from runtime.settled import SettledLetters
 
 _SUMMARY = [  # the columns of a list: without what may be large and is only looked at one by one
     null().label(column.name) if column.name in ("result", "log") else column
@@ -75,8 +75,8 @@ class Ledger:
         self._update = dialect.update(invocations, schema.STATE, ["published"], _MAY_CHANGE)
         self._insert_attempts = dialect.insert(schema.attempts)
         self._insert_callbacks = dialect.insert(schema.callbacks)
-        self.letters = SettledLetters(database)
         self._add = dialect.add(totals, ("name", "part"), "count")
+        self.letters = SettledLetters(database)
 
     @classmethod
     async def open(cls, url: str) -> "Ledger":
@@ -223,13 +223,6 @@ class Ledger:
         )
         return found[0] if found else None
 
-    async def among(self, ids: Collection[str]) -> dict[str, Invocation]:
-        """Those of these that there are, by id, without results' data and logs."""
-        if not ids:
-            return {}
-        query = select(*_SUMMARY).where(self._among(invocations.c.id, ids))
-        return {found.id: found for found in await self._invocations(query)}
-
     async def terminal_among(self, ids: Collection[str]) -> list[Invocation]:
         """Those of these that are terminal, with result and log, in no order."""
         if not ids:
@@ -237,6 +230,13 @@ class Ledger:
         return await self._invocations(
             _ALL.where(self._among(invocations.c.id, ids), schema.FINISHED)
         )
+
+    async def among(self, ids: Collection[str]) -> dict[str, Invocation]:
+        """Those of these that there are, by id, without results' data and logs."""
+        if not ids:
+            return {}
+        query = select(*_SUMMARY).where(self._among(invocations.c.id, ids))
+        return {found.id: found for found in await self._invocations(query)}
 
     async def find(
         self,
@@ -330,6 +330,14 @@ class Ledger:
             .group_by(c.status)
         )
         found = {Status(status): count for status, count in await self._database.read(query)}
+        return dict.fromkeys(_GOING_ON, 0) | found
+
+    async def attempts(self, id: str) -> list[Attempt]:
+        """The attempts of an invocation that did not give its outcome, first to last."""
+        c = schema.attempts.c
+        query = select(schema.attempts).where(c.invocation == rows.storable(id)).order_by(c.attempt)
+        return [rows.attempt_of(row) for row in await self._database.read(query)]
+
     async def attempts_among(self, ids: Collection[str]) -> dict[str, list[Attempt]]:
         """The same of each of these that has any."""
         if not ids:
@@ -340,14 +348,6 @@ class Ledger:
         for row in await self._database.read(query):
             found.setdefault(row.invocation, []).append(rows.attempt_of(row))
         return found
-
-        return dict.fromkeys(_GOING_ON, 0) | found
-
-    async def attempts(self, id: str) -> list[Attempt]:
-        """The attempts of an invocation that did not give its outcome, first to last."""
-        c = schema.attempts.c
-        query = select(schema.attempts).where(c.invocation == rows.storable(id)).order_by(c.attempt)
-        return [rows.attempt_of(row) for row in await self._database.read(query)]
 
     async def samples(self, function: str, device: Device, limit: int) -> list[dict[str, float]]:
         """The timings (seconds by phase) of the latest that succeeded, newest first."""

@@ -144,8 +144,6 @@ batches = Table(
     _index("batches_by_idempotency_key", "idempotency_key", where=HAS_KEY, unique=True),
 )
 
-# What only one process at a time does, and who does it until when.
-leases = Table(
 # Dead letters that somebody has dealt with; those of other dead invocations are still there.
 settled_letters = Table(
     "settled_letters",
@@ -155,6 +153,8 @@ settled_letters = Table(
     Column("replayed_as", _TEXT),  # the invocation that was made of it; null where it was discarded
 )
 
+# What only one process at a time does, and who does it until when.
+leases = Table(
     "leases",
     metadata,
     Column("name", _TEXT, primary_key=True),
