@@ -94,7 +94,6 @@ class Pool:
         self._order = order
         self._memory = memory_limit  # bytes, unless the function says otherwise
         self._consumer: Consumer | None = None
-        self._consuming: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
         self._numbers = count(1)
         self._gathered: list[Delivery] = []  # for the next batch
@@ -113,8 +112,7 @@ class Pool:
 
     async def open(self) -> None:
         """Begin to consume; deliveries come once there is a replica to take them."""
-        self._consumer = await self._broker.consume(self.queue, 0)
-        self._consuming = asyncio.create_task(self._consume(self._consumer))
+        self._consumer = await self._broker.consume(self.queue, 0, self._receive)
 
     def counts(self) -> ReplicaCounts:
         states = [(p.state, bool(p.jobs)) for p in self.replicas]
@@ -163,6 +161,7 @@ class Pool:
             self._retry_start.cancel()
         for process in list(self.replicas):
             self._let_go(process)
+        self._take_gathered()
         deadline = asyncio.get_running_loop().time() + grace
         while self.replicas and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
@@ -170,8 +169,6 @@ class Pool:
             process.kill("drain")
         while self.replicas:
             await asyncio.sleep(0.02)
-        if self._consuming:
-            await self._consuming
         if self._tick:
             self._tick.cancel()
 
@@ -200,13 +197,11 @@ class Pool:
 
     # ── deliveries in ─────────────────────────────────────────────────────────────────────────
 
-    async def _consume(self, consumer: Consumer) -> None:
-        async for delivery in consumer:
-            if self.spec.batching:
-                self._gather(delivery, self.spec.batching)
-            else:
-                self._take([delivery])
-        self._take_gathered()
+    def _receive(self, delivery: Delivery) -> None:
+        if self.spec.batching:
+            self._gather(delivery, self.spec.batching)
+        else:
+            self._take([delivery])
 
     def _gather(self, delivery: Delivery, batching: Batching) -> None:
         """Gather deliveries until a batch is full or its first has waited long enough.

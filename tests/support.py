@@ -1,5 +1,6 @@
 """What tests share: real nodes, a reader of the documentation, and waiting for conditions."""
 
+import asyncio
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+
+from runtime.brokers import Broker, Consumer, Delivery
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = "localhost:8080"  # where the documentation's node is
@@ -30,6 +33,40 @@ def eventually(probe: Callable[[], T], within: float = 10.0, every: float = 0.02
         if time.monotonic() > deadline:
             raise AssertionError(f"still {value!r} after {within} s: {probe}")
         time.sleep(every)
+
+
+class Inbox:
+    """A consumer whose deliveries wait until somebody asks for them."""
+
+    consumer: Consumer
+
+    def __init__(self) -> None:
+        self._arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    @classmethod
+    async def open(cls, broker: Broker, queue: str, prefetch: int) -> "Inbox":
+        inbox = cls()
+        inbox.consumer = await broker.consume(queue, prefetch, inbox._arrived.put_nowait)
+        return inbox
+
+    async def receive(self, within: float = 10.0) -> Delivery:
+        """The next delivery, in the order in which they came."""
+        return await asyncio.wait_for(self._arrived.get(), within)
+
+    def arrived(self) -> int:
+        """How many deliveries nobody has asked for yet."""
+        return self._arrived.qsize()
+
+    @property
+    def prefetch(self) -> int:
+        return self.consumer.prefetch
+
+    @prefetch.setter
+    def prefetch(self, value: int) -> None:
+        self.consumer.prefetch = value
+
+    async def close(self) -> None:
+        await self.consumer.close()
 
 
 class RunningNode:

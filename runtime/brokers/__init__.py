@@ -4,7 +4,7 @@ One contract, every broker: what `Broker`, `Consumer` and `Delivery` say holds f
 `tests/runtime/brokers/test_contract.py` runs over all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,21 +58,20 @@ class Delivery(Protocol):
         """Give up on it: it becomes a dead letter of its function."""
 
 
-class Consumer(Protocol):
-    """An endless async iterator of deliveries, at most `prefetch` of them unsettled.
+OnDelivery = Callable[[Delivery], None]
 
-    One task iterates at a time.  `prefetch` may be set at any time; 0 pauses, and lowering it takes
-    back nothing that was delivered.  A cancelled `__anext__` loses nothing.
+
+class Consumer(Protocol):
+    """Takes deliveries from a queue, at most `prefetch` of them unsettled.
+
+    `prefetch` may be set at any time; 0 pauses, and lowering it takes back nothing that was
+    delivered.
     """
 
     prefetch: int
 
-    def __aiter__(self) -> "Consumer": ...
-
-    async def __anext__(self) -> Delivery: ...
-
     async def close(self) -> None:
-        """Take no more: iteration ends, a waiting one too.
+        """Take no more: no delivery comes after this returned.
 
         Unsettled deliveries stay leased until settled.
         """
@@ -92,11 +91,13 @@ class Broker(Protocol):
         waiting or leased, refuses it with ValueError.
         """
 
-    async def consume(self, queue: str, prefetch: int) -> Consumer:
+    async def consume(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
         """Take from a queue: the highest priority first, then the oldest.
 
-        Consumers of one queue take turns.  KeyError for no such queue; Unavailable where the
-        broker is closed or away.
+        `on_delivery` is called on the loop, perhaps before this returns, but never from inside a
+        publish, a settlement or an assignment of `prefetch`; it must not raise.  Consumers of one
+        queue take turns.  KeyError for no such queue; Unavailable where the broker is closed or
+        away.
         """
 
     async def depth(self, queue: str) -> Depth:
@@ -122,4 +123,4 @@ class Broker(Protocol):
         """Drop every ready and delayed message; returns how many."""
 
     async def close(self) -> None:
-        """End every iteration; deliveries that are out may still be settled."""
+        """End every consumer; deliveries that are out may still be settled."""

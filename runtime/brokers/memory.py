@@ -1,9 +1,10 @@
 """Keep queues in this process's memory, for one asyncio loop.
 
 A delivery is a lease, not a removal: the queue knows the message until it is acknowledged, rejected
-or removed.  A message is leased only to a consumer that asks, so one that waits stays where it is
-counted, can be removed, and can go to whoever asks first.  Durability is the ledger's, not this
-module's: what is queued here dies with the process, and is published again from the ledger's rows.
+or removed.  A message is leased when it is delivered, in the next turn of the loop: until then it
+stays where it is counted, can be removed, and can go to whoever has room first.  Durability is the
+ledger's, not this module's: what is queued here dies with the process, and is published again from
+the ledger's rows.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from runtime.brokers import Consumer, DeadLetter, QueueSpec
+from runtime.brokers import Consumer, DeadLetter, OnDelivery, QueueSpec
 from runtime.errors import Unavailable
 from runtime.model import Depth, Message
 
@@ -52,7 +53,7 @@ class MemoryBroker:
         self.publish_now(queue, message)
 
     def publish_now(self, queue: str, message: Message) -> None:
-        """Queue the message, or hand it to a consumer that waits; the caller lets go of it.
+        """Queue the message, for the next turn of the loop; the caller lets go of it.
 
         Raises KeyError for no such queue, Unavailable after close(), and ValueError for an id that
         is ready, delayed or leased in this queue: the same work would run twice at once.
@@ -65,11 +66,11 @@ class MemoryBroker:
         if idle and self.on_activation is not None:
             self.on_activation(queue)
 
-    async def consume(self, queue: str, prefetch: int) -> Consumer:
-        """Start taking from a queue; consumers that wait for a message get theirs in turn."""
+    async def consume(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
+        """Start taking from a queue; consumers that have room get one message each in turn."""
         if self._closed:
             raise Unavailable("this node is shutting down; nothing is consumed any more", 1)
-        return _Consumer(self._queues[queue], prefetch)
+        return _Consumer(self._queues[queue], prefetch, on_delivery)
 
     async def depth(self, queue: str) -> Depth:
         return self.depth_now(queue)
@@ -103,7 +104,7 @@ class MemoryBroker:
         return self._queues[queue].purge()
 
     async def close(self) -> None:
-        """End every consumer's iteration and stop the timers; deliveries may still be settled."""
+        """End every consumer and stop the timers; deliveries may still be settled."""
         self._closed = True
         for queue in self._queues.values():
             queue.close()
@@ -141,18 +142,19 @@ class _Delivery:
 
 
 class _Consumer:
-    """One iterator over a queue.  It holds at most one message that its task has not yet seen."""
+    """Takes from a queue whenever it has room for another lease."""
 
-    __slots__ = ("_prefetch", "closed", "handed", "leases", "queue", "waiter")
+    __slots__ = ("_prefetch", "closed", "in_line", "leases", "on_delivery", "queue")
 
-    def __init__(self, queue: "_Queue", prefetch: int) -> None:
+    def __init__(self, queue: "_Queue", prefetch: int, on_delivery: OnDelivery) -> None:
         self.queue = queue
+        self.on_delivery = on_delivery
         self.leases = 0
         self.closed = False
-        self.waiter: asyncio.Future[None] | None = None  # set while its task is suspended
-        self.handed: _Delivery | None = None  # leased to it while suspended; its task will run
+        self.in_line = False  # one of queue.line
         self._prefetch = prefetch
         queue.consumers.add(self)
+        self.line_up()
 
     @property
     def prefetch(self) -> int:
@@ -161,70 +163,23 @@ class _Consumer:
     @prefetch.setter
     def prefetch(self, value: int) -> None:
         self._prefetch = value
-        self.queue.line_up(self)
+        self.line_up()
 
     @property
-    def hungry(self) -> bool:
-        """Whether its task waits for a message and may hold another lease."""
-        asks = self.waiter is not None and self.handed is None and not self.closed
-        return asks and self.leases < self._prefetch
+    def has_room(self) -> bool:
+        return self.leases < self._prefetch and not self.closed
 
-    def __aiter__(self) -> "_Consumer":
-        return self
-
-    async def __anext__(self) -> _Delivery:
-        """The next delivery; without suspending if one is ready, a lease free and it is our turn.
-
-        It is not our turn while another consumer was handed a message and its task has not run:
-        it would be left with that one message while a busy neighbour took all that came after.
-        """
-        queue = self.queue
-        while not self.closed:
-            if queue.ready and not queue.waking and self.leases < self._prefetch:
-                return queue.lease(queue.take(), self)
-            if (delivery := await self._wait()) is not None:
-                return delivery
-        raise StopAsyncIteration
-
-    async def _wait(self) -> _Delivery | None:
-        if self.waiter is not None:
-            raise RuntimeError("two tasks iterate over one consumer: give each its own")
-        self.waiter = asyncio.get_running_loop().create_future()
-        self.queue.line_up(self)
-        try:
-            if self.handed is None:
-                await self.waiter
-            else:  # it was ready, but not our turn: those who were woken before us run first
-                await asyncio.sleep(0)
-        except BaseException:  # cancelled, perhaps after a message was handed over
-            self._stop_waiting(wanted=False)
-            raise
-        return self._stop_waiting(wanted=True)
-
-    def _stop_waiting(self, *, wanted: bool) -> _Delivery | None:
-        """End the wait; what was handed over is returned, or goes back to the head unseen."""
-        self.waiter = None
-        delivery, self.handed = self.handed, None
-        if delivery is None:
-            self.queue.line_up(self)
-            return None
-        self.queue.waking -= 1
-        if wanted and not self.closed and self.leases <= self._prefetch:
-            return delivery
-        self.leases -= 1
-        self.queue.restore(delivery)
-        return None
-
-    def hand(self, delivery: _Delivery) -> None:
-        """Give the suspended task a delivery and wake it."""
-        self.handed = delivery
-        self._wake()
+    def line_up(self) -> None:
+        """Stand in line, where it has room and does not yet."""
+        if self.has_room and not self.in_line:
+            self.in_line = True
+            self.queue.line.append(self)
+            self.queue.wake()
 
     def release(self) -> None:
         """One of its leases is over."""
         self.leases -= 1
-        if self.waiter is not None:
-            self.queue.line_up(self)
+        self.line_up()
 
     async def close(self) -> None:
         self.stop()
@@ -232,18 +187,15 @@ class _Consumer:
     def stop(self) -> None:
         self.closed = True
         self.queue.consumers.discard(self)
-        self.queue.line_up(self)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        if self.in_line:
+            self.in_line = False
+            self.queue.line.remove(self)
 
 
 class _Queue:
     """The messages of one queue: ready ones in lanes, delayed ones on timers, leased ones out.
 
-    Between two calls, no message is ready while a consumer is in `asking`.
+    Between two calls, a dispatch is due if a message is ready and a consumer is in line.
     """
 
     def __init__(self, spec: QueueSpec, dead: "_DeadLetters") -> None:
@@ -256,8 +208,8 @@ class _Queue:
         self.removed = 0  # still in the lanes, to be skipped
         self.timers: dict[str, asyncio.TimerHandle] = {}  # of the delayed ones, by id
         self.consumers: set[_Consumer] = set()
-        self.asking: deque[_Consumer] = deque()  # the hungry ones, in the order of their turns
-        self.waking = 0  # consumers that were handed a message and whose task has not run yet
+        self.line: deque[_Consumer] = deque()  # who had room, in the order of their turns
+        self.dispatching = False  # a dispatch is due in the next turn of the loop
 
     def depth(self) -> Depth:
         ready = self.ready + len(self.timers)
@@ -267,10 +219,7 @@ class _Queue:
         if message.id in self.index:
             raise ValueError(f"{message.id} is in {self.spec.name} already: publish an id once")
         delivery = self.index[message.id] = _Delivery(message, self)
-        if self.asking:
-            self.hand(delivery)
-        else:
-            self.push(delivery)
+        self.push(delivery)
 
     def push(self, delivery: _Delivery, *, head: bool = False) -> None:
         priority = delivery.message.priority
@@ -283,6 +232,7 @@ class _Queue:
             lane.append(delivery)
         delivery.state = READY
         self.ready += 1
+        self.wake()
 
     def open_lane(self, priority: int) -> deque[_Delivery]:
         lane: deque[_Delivery] = deque()
@@ -302,37 +252,36 @@ class _Queue:
                 self.removed -= 1
             del self.lanes[priority]
 
-    def lease(self, delivery: _Delivery, consumer: _Consumer) -> _Delivery:
+    def wake(self) -> None:
+        """Have what is ready delivered, in the next turn of the loop."""
+        if self.ready and self.line and not self.dispatching:
+            self.dispatching = True
+            asyncio.get_running_loop().call_soon(self.dispatch)
+
+    def dispatch(self) -> None:
+        """Deliver what is ready, one message to each consumer in turn.
+
+        No more than are ready now: who gives everything back at once does not hold up the loop.
+        """
+        left = self.ready
+        try:
+            while left and self.ready and self.line:
+                consumer = self.line.popleft()
+                consumer.in_line = False
+                if consumer.has_room:
+                    left -= 1
+                    self.deliver(consumer)
+        finally:
+            self.dispatching = False
+            self.wake()
+
+    def deliver(self, consumer: _Consumer) -> None:
+        delivery = self.take()
         delivery.state = LEASED
         delivery.consumer = consumer
         consumer.leases += 1
-        return delivery
-
-    def hand(self, delivery: _Delivery) -> None:
-        """Lease to the consumer whose turn it is."""
-        consumer = self.asking.popleft()
-        self.waking += 1
-        consumer.hand(self.lease(delivery, consumer))
-
-    def line_up(self, consumer: _Consumer) -> None:
-        """Take note that a consumer may have become hungry, or have ceased to be."""
-        hungry = consumer.hungry
-        if hungry != (consumer in self.asking):
-            if hungry:
-                self.asking.append(consumer)
-            else:
-                self.asking.remove(consumer)
-        self.dispatch()
-
-    def dispatch(self) -> None:
-        while self.ready and self.asking:
-            self.hand(self.take())
-
-    def restore(self, delivery: _Delivery) -> None:
-        """Take back a delivery that nobody has seen: no attempt, and no return, is counted."""
-        delivery.consumer = None
-        self.push(delivery, head=True)
-        self.dispatch()
+        consumer.line_up()
+        consumer.on_delivery(delivery)
 
     def settle(self, delivery: _Delivery) -> None:
         """End the lease and forget the message."""
@@ -362,7 +311,6 @@ class _Queue:
         else:
             self.push(again, head=True)
         self.end_lease(delivery)
-        self.dispatch()
 
     def postpone(self, delivery: _Delivery, delay: float) -> None:
         delivery.state = DELAYED
@@ -374,7 +322,6 @@ class _Queue:
     def come_due(self, delivery: _Delivery) -> None:
         del self.timers[delivery.message.id]
         self.push(delivery)
-        self.dispatch()
 
     def remove(self, invocation: str) -> bool:
         delivery = self.index.get(invocation)

@@ -25,6 +25,7 @@ from runtime.model import Failure, Message, Outcome, Payload, Status, new_id
 from runtime.pool import Pool
 from runtime.process import ReplicaProcess
 from runtime.zygote import ForkServer, Zygote, ZygoteGone
+from tests.support import Inbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -650,8 +651,8 @@ async def test_what_a_drain_has_no_time_for_goes_back_uncounted(start: Start) ->
     assert not bench.told.outcomes
     depth = bench.broker.depth_now(bench.pool.queue)
     assert (depth.ready, depth.unacknowledged) == (2, 0)
-    consumer = await bench.broker.consume(bench.pool.queue, 2)
-    back = [(await anext(consumer)).message for _ in range(2)]
+    inbox = await Inbox.open(bench.broker, bench.pool.queue, 2)
+    back = [(await inbox.receive()).message for _ in range(2)]
     assert [(m.id, m.attempt) for m in back] == [(id, 1), (waiting, 1)]
 
 

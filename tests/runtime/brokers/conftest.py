@@ -1,6 +1,7 @@
 """Every broker we ship, for the one contract they share."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
@@ -11,31 +12,51 @@ from runtime.brokers.memory import MemoryBroker
 OpenBroker = Callable[[], Awaitable[Broker]]
 
 
-async def open_memory() -> Broker:
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a broker does beyond what every broker promises."""
+
+    priorities: bool = True  # a higher one goes first; else all are one line
+    exact_depth: bool = True  # leased and delayed ones count; else only what a consumer could get
+    removes: bool = True  # a waiting message can be taken out; else remove() may be False
+    head_of_queue: bool = True  # what is given back comes first; else it comes at some time
+    remembers_ids: bool = True  # an id that is in the queue is refused; else the caller takes care
+    patience: float = 0.0  # seconds it may take for what it does by itself, beside some loop turns
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One broker: how to open it on the loop that runs, from the address its fixture gives."""
+
+    traits: Traits
+    open: Callable[[str], Awaitable[Broker]]
+    address: str = ""  # a fixture's name; one that needs a server skips where there is none
+
+
+async def open_memory(_: str) -> Broker:
     return MemoryBroker()
 
 
-BROKERS: dict[str, tuple[OpenBroker, float]] = {
-    "memory": (open_memory, 0.0),
+BROKERS = {
+    "memory": Kind(Traits(), open_memory),
 }
 
 
 @pytest.fixture(params=list(BROKERS))
-def kind(request: pytest.FixtureRequest) -> str:
-    """The name of a broker; one that needs a server skips here where there is none."""
-    return str(request.param)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return BROKERS[request.param]
 
 
 @pytest.fixture
-def open_broker(kind: str) -> OpenBroker:
+def traits(kind: Kind) -> Traits:
+    return kind.traits
+
+
+@pytest.fixture
+def open_broker(kind: Kind, request: pytest.FixtureRequest) -> OpenBroker:
     """Open a broker on the loop that runs; whoever calls it closes what it got."""
-    return BROKERS[kind][0]
-
-
-@pytest.fixture
-def patience(kind: str) -> float:
-    """Seconds a broker may take for what it does by itself, beside some turns of the loop."""
-    return BROKERS[kind][1]
+    address: str = request.getfixturevalue(kind.address) if kind.address else ""
+    return lambda: kind.open(address)
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
 
-from runtime.brokers import Broker, Consumer, Delivery, QueueSpec
+from runtime.brokers import Broker, Delivery, QueueSpec
 from runtime.brokers.memory import MemoryBroker
 from runtime.errors import Unavailable
 from runtime.model import Depth, Message, Payload, new_id
+from tests.support import Inbox
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -42,14 +43,10 @@ def fill(broker: MemoryBroker, count: int, **more: Any) -> list[Message]:
     return messages
 
 
-async def receive(consumer: Consumer) -> Delivery:
-    return await asyncio.wait_for(anext(consumer), 10)
-
-
-async def drained(consumer: Consumer, count: int) -> list[Message]:
+async def drained(inbox: Inbox, count: int) -> list[Message]:
     got = []
     for _ in range(count):
-        delivery = await receive(consumer)
+        delivery = await inbox.receive()
         got.append(delivery.message)
         delivery.ack()
     return got
@@ -71,10 +68,6 @@ def without_suspending(call: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it suspended")
 
 
-def ask(consumer: Consumer) -> asyncio.Task[Delivery]:
-    return asyncio.ensure_future(consumer.__anext__())
-
-
 # --- the hot path
 
 
@@ -84,68 +77,135 @@ async def test_it_is_a_broker_and_publishing_does_not_suspend() -> None:
     assert without_suspending(broker.depth(QUEUE)) == Depth(ready=1)
 
 
-async def test_a_ready_message_is_received_without_suspending() -> None:
+async def test_all_that_is_ready_is_delivered_in_one_turn_of_the_loop() -> None:
     broker = await opened()
+    inbox = await Inbox.open(broker, QUEUE, 5)
     sent = fill(broker, 3)
-    consumer = await broker.consume(QUEUE, 3)
-    got = [without_suspending(consumer.__anext__()).message for _ in sent]
+    assert broker.depth_now(QUEUE) == Depth(ready=3)
+    await asyncio.sleep(0)
+    assert inbox.arrived() == 3
+    got = [(await inbox.receive()).message for _ in sent]
     assert all(a is b for a, b in zip(got, sent, strict=True))
     assert broker.depth_now(QUEUE) == Depth(unacknowledged=3)
 
 
-async def test_a_consumer_that_was_woken_goes_on_without_suspending() -> None:
+async def test_a_turn_of_the_loop_has_one_dispatch_however_much_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     broker = await opened()
-    consumer = await broker.consume(QUEUE, 3)
-    waiting = ask(consumer)
-    await turns()
-    sent = fill(broker, 3)
-    assert (await waiting).message is sent[0]
-    assert [without_suspending(consumer.__anext__()).message for _ in sent[1:]] == sent[1:]
+    inbox = await Inbox.open(broker, QUEUE, 10)
+    loop = asyncio.get_running_loop()
+    scheduled: list[object] = []
+    call_soon = loop.call_soon
+
+    def count(callback: Callable[..., object], *args: Any, **more: Any) -> asyncio.Handle:
+        scheduled.append(callback)
+        return call_soon(callback, *args, **more)
+
+    monkeypatch.setattr(loop, "call_soon", count)
+    fill(broker, 5)
+    inbox.prefetch = 20
+    fill(broker, 5)
+    assert len(scheduled) == 1
 
 
-async def test_a_publish_leases_to_the_consumer_that_waits_and_only_one_message() -> None:
+async def test_a_message_can_be_removed_until_the_dispatch() -> None:
     broker = await opened()
-    consumer = await broker.consume(QUEUE, 10)
-    waiting = ask(consumer)
-    await turns()
+    inbox = await Inbox.open(broker, QUEUE, 10)
     first, second = fill(broker, 2)
-    assert broker.depth_now(QUEUE) == Depth(ready=1, unacknowledged=1)
-    assert await broker.remove(QUEUE, second.id)  # not yet asked for, so still to be had
-    assert not await broker.remove(QUEUE, first.id)
-    assert (await waiting).message is first
+    assert await broker.remove(QUEUE, first.id)
+    assert (await inbox.receive()).message is second
+    assert not await broker.remove(QUEUE, second.id)
+    assert broker.depth_now(QUEUE) == Depth(unacknowledged=1)
 
 
-async def test_consumers_that_wait_take_strict_turns() -> None:
+async def test_a_purge_before_the_dispatch_leaves_nothing_to_deliver() -> None:
+    broker = await opened()
+    inbox = await Inbox.open(broker, QUEUE, 10)
+    fill(broker, 3)
+    assert await broker.purge(QUEUE) == 3
+    await turns()
+    assert not inbox.arrived()
+
+
+async def test_consumers_take_strict_turns() -> None:
     broker = await opened()
     turns_taken: list[int] = []
 
-    async def take(number: int) -> None:
-        async for _ in await broker.consume(QUEUE, 4):
-            turns_taken.append(number)
+    def taker(number: int) -> Callable[[Delivery], None]:
+        return lambda _: turns_taken.append(number)
 
-    tasks = [asyncio.create_task(take(n)) for n in range(3)]
-    await turns()
-    fill(broker, 20)
-    await turns()
+    for number in range(3):
+        await broker.consume(QUEUE, 4, taker(number))
+    for _ in range(20):
+        fill(broker, 1)
+        await turns()
     assert turns_taken == [0, 1, 2] * 4  # then each holds its four
     assert broker.depth_now(QUEUE) == Depth(ready=8, unacknowledged=12)
-    for task in tasks:
-        task.cancel()
 
 
-async def test_a_consumer_without_a_free_lease_is_passed_over_and_keeps_no_turn() -> None:
+async def test_a_consumer_without_room_is_passed_over_and_keeps_no_turn() -> None:
     broker = await opened()
-    full, free = await broker.consume(QUEUE, 1), await broker.consume(QUEUE, 5)
+    full, free = await Inbox.open(broker, QUEUE, 1), await Inbox.open(broker, QUEUE, 5)
     fill(broker, 1)
-    await receive(full)
-    blocked = ask(full)
+    held = await full.receive()
     for _ in range(3):
-        waiting = ask(free)
-        await turns()
         (sent,) = fill(broker, 1)
-        assert (await waiting).message is sent
-    assert not blocked.done()
-    blocked.cancel()
+        assert (await free.receive()).message is sent
+    held.ack()
+    fill(broker, 2)
+    await turns()
+    assert (full.arrived(), free.arrived()) == (1, 1)
+
+
+async def test_who_gives_everything_back_at_once_does_not_hold_up_the_loop() -> None:
+    broker = await opened()
+    seen = 0
+
+    def on_delivery(delivery: Delivery) -> None:
+        nonlocal seen
+        seen += 1
+        delivery.requeue(counted=False)
+
+    consumer = await broker.consume(QUEUE, 1, on_delivery)
+    fill(broker, 3)
+    await asyncio.sleep(0)
+    assert seen == 3
+    await asyncio.sleep(0)
+    assert seen == 6
+    await consumer.close()
+    await turns()
+    assert seen == 6
+    assert broker.depth_now(QUEUE) == Depth(ready=3)
+
+
+async def test_a_callback_that_raises_costs_nobody_else_a_message() -> None:
+    broker = await opened()
+    loop = asyncio.get_running_loop()
+    told: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: told.append(context))
+
+    def wrong(_: Delivery) -> None:
+        raise ZeroDivisionError
+
+    await broker.consume(QUEUE, 1, wrong)
+    inbox = await Inbox.open(broker, QUEUE, 5)
+    _, *others = fill(broker, 3)
+    assert await drained(inbox, 2) == others
+    assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
+
+
+async def test_consumers_that_come_and_go_take_no_memory(traced: None) -> None:
+    broker = await opened()
+
+    async def churn() -> None:
+        for _ in range(1_000):
+            await (await Inbox.open(broker, QUEUE, 1)).close()
+
+    await churn()
+    before = allocated()
+    await churn()
+    assert allocated() - before < 20_000
 
 
 async def test_publishing_after_close_and_to_nowhere_is_refused_at_once() -> None:
@@ -159,92 +219,52 @@ async def test_publishing_after_close_and_to_nowhere_is_refused_at_once() -> Non
         broker.publish_now(QUEUE, message())
 
 
-async def test_two_tasks_must_not_iterate_over_one_consumer() -> None:
-    broker = await opened()
-    consumer = await broker.consume(QUEUE, 2)
-    first = ask(consumer)
-    await turns()
-    with pytest.raises(RuntimeError, match="two tasks"):
-        await receive(consumer)
-    (sent,) = fill(broker, 1)
-    assert (await first).message is sent
+# --- between a publish and the dispatch
 
 
-# --- between the hand-over and the task that runs
+async def stop_by_closing(inbox: Inbox) -> None:
+    await inbox.close()
 
 
-async def test_a_wait_cancelled_in_the_turn_of_the_hand_over_passes_the_message_on() -> None:
-    broker = await opened()
-    one, other = await broker.consume(QUEUE, 1), await broker.consume(QUEUE, 1)
-    first, second = ask(one), ask(other)
-    await turns()
-    (sent,) = fill(broker, 1)
-    first.cancel()
-    assert (await asyncio.wait_for(second, 10)).message is sent
-    assert first.cancelled()
-    assert broker.depth_now(QUEUE) == Depth(unacknowledged=1)
-
-
-async def test_a_publish_to_a_wait_that_was_just_cancelled_passes_the_message_on() -> None:
-    broker = await opened()
-    one, other = await broker.consume(QUEUE, 1), await broker.consume(QUEUE, 1)
-    first, second = ask(one), ask(other)
-    await turns()
-    first.cancel()
-    (sent,) = fill(broker, 1)
-    assert (await asyncio.wait_for(second, 10)).message is sent
-    assert first.cancelled()
-
-
-async def stop_by_closing(consumer: Consumer) -> None:
-    await consumer.close()
-
-
-async def stop_by_pausing(consumer: Consumer) -> None:
-    consumer.prefetch = 0
+async def stop_by_pausing(inbox: Inbox) -> None:
+    inbox.prefetch = 0
 
 
 @pytest.mark.parametrize("stop", [stop_by_closing, stop_by_pausing])
-async def test_what_was_handed_over_but_not_seen_goes_back_to_the_head_when_its_taker_stops(
-    stop: Callable[[Consumer], Coroutine[Any, Any, None]],
+async def test_what_was_published_in_the_turn_in_which_its_taker_stops_is_for_the_next(
+    stop: Callable[[Inbox], Coroutine[Any, Any, None]],
 ) -> None:
     broker = await opened()
-    stopped = await broker.consume(QUEUE, 1)
-    waiting = ask(stopped)
-    await turns()
+    stopped = await Inbox.open(broker, QUEUE, 1)
     sent = fill(broker, 3)
     await stop(stopped)
     await turns()
+    assert not stopped.arrived()
     assert broker.depth_now(QUEUE) == Depth(ready=3)
-    got = await drained(await broker.consume(QUEUE, 1), 3)
+    got = await drained(await Inbox.open(broker, QUEUE, 1), 3)
     assert got == sent
     assert [m.attempt for m in got] == [1, 1, 1]
-    waiting.cancel()
-
-
-async def test_a_consumer_that_was_just_closed_is_handed_nothing() -> None:
-    broker = await opened()
-    consumer = await broker.consume(QUEUE, 1)
-    waiting = ask(consumer)
-    await turns()
-    await consumer.close()
-    fill(broker, 1)
-    assert broker.depth_now(QUEUE) == Depth(ready=1)
-    with pytest.raises(StopAsyncIteration):
-        await waiting
 
 
 async def test_a_paused_consumer_goes_on_where_it_stopped() -> None:
     broker = await opened()
-    consumer = await broker.consume(QUEUE, 1)
-    waiting = ask(consumer)
-    await turns()
+    inbox = await Inbox.open(broker, QUEUE, 1)
     (sent,) = fill(broker, 1)
-    consumer.prefetch = 0
+    inbox.prefetch = 0
     await turns()
-    assert not waiting.done()
-    consumer.prefetch = 1
-    assert (await asyncio.wait_for(waiting, 10)).message is sent
+    assert not inbox.arrived()
+    inbox.prefetch = 1
+    assert (await inbox.receive()).message is sent
+
+
+async def test_closing_the_broker_before_the_dispatch_delivers_nothing() -> None:
+    broker = await opened()
+    inbox = await Inbox.open(broker, QUEUE, 1)
+    fill(broker, 1)
+    await broker.close()
+    await turns()
+    assert not inbox.arrived()
+    assert broker.depth_now(QUEUE) == Depth(ready=1)
 
 
 # --- order
@@ -254,27 +274,27 @@ async def test_any_number_is_a_priority() -> None:
     broker = await opened()
     for priority in (0, -3, 7, 2, 7, -3):
         fill(broker, 1, priority=priority)
-    got = await drained(await broker.consume(QUEUE, 1), 6)
+    got = await drained(await Inbox.open(broker, QUEUE, 1), 6)
     assert [m.priority for m in got] == [7, 7, 2, 0, -3, -3]
 
 
 async def test_messages_given_back_in_reverse_come_back_in_their_order() -> None:
     broker = await opened()
     sent = fill(broker, 5)
-    consumer = await broker.consume(QUEUE, 3)
-    held = [await receive(consumer) for _ in range(3)]
+    inbox = await Inbox.open(broker, QUEUE, 3)
+    held = [await inbox.receive() for _ in range(3)]
     for delivery in reversed(held):
         delivery.requeue(counted=False)
-    assert await drained(consumer, 5) == sent
+    assert await drained(inbox, 5) == sent
 
 
 async def test_each_message_given_back_goes_to_the_very_head() -> None:
     broker = await opened()
     sent = fill(broker, 5)
-    consumer = await broker.consume(QUEUE, 3)
-    for delivery in [await receive(consumer) for _ in range(3)]:
+    inbox = await Inbox.open(broker, QUEUE, 3)
+    for delivery in [await inbox.receive() for _ in range(3)]:
         delivery.requeue(counted=False)
-    assert await drained(consumer, 5) == [*reversed(sent[:3]), *sent[3:]]
+    assert await drained(inbox, 5) == [*reversed(sent[:3]), *sent[3:]]
 
 
 async def test_a_message_removed_and_published_again_takes_its_new_place() -> None:
@@ -282,7 +302,7 @@ async def test_a_message_removed_and_published_again_takes_its_new_place() -> No
     first, second = fill(broker, 2)
     assert await broker.remove(QUEUE, first.id)
     broker.publish_now(QUEUE, first)
-    assert await drained(await broker.consume(QUEUE, 1), 2) == [second, first]
+    assert await drained(await Inbox.open(broker, QUEUE, 1), 2) == [second, first]
     assert broker.depth_now(QUEUE) == Depth()
 
 
@@ -299,9 +319,9 @@ def refuses(broker: MemoryBroker, again: Message) -> None:
 async def test_an_id_that_is_ready_leased_or_delayed_cannot_be_published_again() -> None:
     broker = await opened()
     (sent,) = fill(broker, 1)
-    consumer = await broker.consume(QUEUE, 1)
+    inbox = await Inbox.open(broker, QUEUE, 1)
     refuses(broker, message(id=sent.id))
-    delivery = await receive(consumer)
+    delivery = await inbox.receive()
     refuses(broker, message(id=sent.id))
     delivery.requeue(delay=3600)
     refuses(broker, message(id=sent.id))
@@ -313,7 +333,7 @@ async def test_an_id_that_is_ready_leased_or_delayed_cannot_be_published_again()
 async def test_an_id_may_be_published_again_once_its_message_is_gone() -> None:
     broker = await opened()
     (sent,) = fill(broker, 1)
-    (await receive(await broker.consume(QUEUE, 1))).ack()
+    (await (await Inbox.open(broker, QUEUE, 1)).receive()).ack()
     broker.publish_now(QUEUE, message(id=sent.id))
     assert await broker.remove(QUEUE, sent.id)
     broker.publish_now(QUEUE, message(id=sent.id))
@@ -328,9 +348,9 @@ async def test_a_dead_letter_is_dated_by_the_clock_and_none_is_ever_dropped() ->
     broker = MemoryBroker(clock=lambda: float(next(now)))
     await broker.declare([QueueSpec(QUEUE)])
     sent = fill(broker, 12_000)
-    consumer = await broker.consume(QUEUE, 1)
+    inbox = await Inbox.open(broker, QUEUE, 1)
     for _ in sent:
-        (await receive(consumer)).reject("no good")
+        (await inbox.receive()).reject("no good")
     letters = await broker.dead_letters("matmul", limit=20_000)
     assert [x.message for x in letters] == sent
     assert [x.at for x in letters] == [float(i) for i in range(12_000)]
@@ -339,10 +359,10 @@ async def test_a_dead_letter_is_dated_by_the_clock_and_none_is_ever_dropped() ->
 
 async def test_an_invocation_that_died_twice_has_two_letters_and_each_can_be_replayed() -> None:
     broker = await opened()
-    consumer = await broker.consume(QUEUE, 1)
+    inbox = await Inbox.open(broker, QUEUE, 1)
     for reason in ("first", "second"):
         broker.publish_now(QUEUE, message(id="a" * 32))
-        (await receive(consumer)).reject(reason)
+        (await inbox.receive()).reject(reason)
     assert [x.reason for x in await broker.dead_letters("matmul")] == ["first", "second"]
     assert await broker.replay("matmul", "a" * 32, message())
     assert [x.reason for x in await broker.dead_letters("matmul")] == ["second"]
@@ -357,7 +377,7 @@ async def test_the_oldest_letter_of_an_invocation_is_replayed_into_its_own_queue
     await broker.declare([QueueSpec(other)])
     for queue in (other, QUEUE):
         broker.publish_now(queue, message(id="a" * 32))
-        (await receive(await broker.consume(queue, 1))).reject("no good")
+        (await (await Inbox.open(broker, queue, 1)).receive()).reject("no good")
     assert await broker.replay("matmul", "a" * 32, message())
     assert broker.depth_now(other) == Depth(ready=1)
     assert broker.depth_now(QUEUE) == Depth(dead=1)
@@ -366,7 +386,7 @@ async def test_the_oldest_letter_of_an_invocation_is_replayed_into_its_own_queue
 async def test_a_replay_that_is_refused_keeps_the_letter() -> None:
     broker = await opened()
     lost, waiting = fill(broker, 2)
-    (await receive(await broker.consume(QUEUE, 1))).reject("no good")
+    (await (await Inbox.open(broker, QUEUE, 1)).receive()).reject("no good")
     with pytest.raises(ValueError, match=waiting.id):
         await broker.replay("matmul", lost.id, message(id=waiting.id))
     assert broker.depth_now(QUEUE) == Depth(ready=1, dead=1)
@@ -376,7 +396,7 @@ async def test_declaring_again_takes_the_new_delivery_limit() -> None:
     broker = await opened()
     fill(broker, 1)
     await broker.declare([QueueSpec(QUEUE, delivery_limit=0)])
-    (await receive(await broker.consume(QUEUE, 1))).requeue()
+    (await (await Inbox.open(broker, QUEUE, 1)).receive()).requeue()
     assert broker.depth_now(QUEUE) == Depth(dead=1)
     (letter,) = await broker.dead_letters("matmul")
     assert letter.message.attempt == 1
@@ -413,18 +433,17 @@ async def test_an_activation_is_told_once_when_the_backlog_rises_from_zero(
 ) -> None:
     fill(activations.broker, 3)
     assert activations.take() == [(QUEUE, Depth(ready=1))]
-    await drained(await activations.broker.consume(QUEUE, 1), 3)
+    await drained(await Inbox.open(activations.broker, QUEUE, 1), 3)
     assert activations.take() == []
     await activations.broker.publish(QUEUE, message())
     assert activations.take() == [(QUEUE, Depth(ready=1))]
 
 
 async def test_an_activation_is_told_though_a_consumer_waits(activations: Activations) -> None:
-    waiting = ask(await activations.broker.consume(QUEUE, 1))
-    await turns()
+    inbox = await Inbox.open(activations.broker, QUEUE, 1)
     fill(activations.broker, 1)
-    assert activations.take() == [(QUEUE, Depth(unacknowledged=1))]
-    await waiting
+    assert activations.take() == [(QUEUE, Depth(ready=1))]
+    await inbox.receive()
 
 
 async def test_no_activation_is_told_while_something_is_leased_delayed_or_given_back(
@@ -433,12 +452,12 @@ async def test_no_activation_is_told_while_something_is_leased_delayed_or_given_
     broker = activations.broker
     fill(broker, 1)
     activations.take()
-    consumer = await broker.consume(QUEUE, 1)
-    (await receive(consumer)).requeue()
-    delivery = await receive(consumer)
+    inbox = await Inbox.open(broker, QUEUE, 1)
+    (await inbox.receive()).requeue()
+    delivery = await inbox.receive()
     fill(broker, 1)
     delivery.requeue(delay=3600)
-    (await receive(consumer)).ack()
+    (await inbox.receive()).ack()
     fill(broker, 1)
     assert activations.take() == []
     await broker.close()
@@ -449,7 +468,7 @@ async def test_an_activation_is_told_for_a_replay_and_not_for_what_is_refused(
 ) -> None:
     broker = activations.broker
     (lost,) = fill(broker, 1)
-    (await receive(await broker.consume(QUEUE, 1))).reject("no good")
+    (await (await Inbox.open(broker, QUEUE, 1)).receive()).reject("no good")
     activations.take()
     assert not await broker.replay("matmul", "unknown", message())
     assert activations.take() == []
@@ -508,8 +527,11 @@ def by_the_clock() -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
 RunByTheClock = Callable[[Coroutine[Any, Any, None]], None]
 
 
-async def take_now(consumer: Consumer, count: int) -> list[Delivery]:
-    return [without_suspending(consumer.__anext__()) for _ in range(count)]
+async def take_now(inbox: Inbox, count: int) -> list[Delivery]:
+    """What has arrived, without waiting for anything but turns of the loop."""
+    await turns()
+    assert inbox.arrived() >= count
+    return [await inbox.receive() for _ in range(count)]
 
 
 def test_delayed_messages_come_due_each_at_its_time_at_the_tail(
@@ -518,21 +540,21 @@ def test_delayed_messages_come_due_each_at_its_time_at_the_tail(
     async def scenario() -> None:
         broker = await opened()
         soon, late, other = fill(broker, 3)
-        consumer = await broker.consume(QUEUE, 5)
-        first, second = await take_now(consumer, 2)
+        inbox = await Inbox.open(broker, QUEUE, 2)
+        first, second = await take_now(inbox, 2)
         second.requeue(counted=False, delay=300)
         first.requeue(counted=False, delay=60)
         assert broker.depth_now(QUEUE) == Depth(ready=3)
-        assert [d.message for d in await take_now(consumer, 1)] == [other]
-        waiting = ask(consumer)
+        assert [d.message for d in await take_now(inbox, 1)] == [other]
         await advance(59)
-        assert not waiting.done()
+        assert not inbox.arrived()
         assert broker.depth_now(QUEUE) == Depth(ready=2, unacknowledged=1)
         await advance(2)
-        assert waiting.result().message == soon
+        assert [d.message for d in await take_now(inbox, 1)] == [soon]
         (tail,) = fill(broker, 1)
         await advance(240)
-        assert [d.message for d in await take_now(consumer, 2)] == [tail, late]
+        inbox.prefetch = 4
+        assert [d.message for d in await take_now(inbox, 2)] == [tail, late]
 
     by_the_clock(scenario())
 
@@ -543,7 +565,7 @@ def test_a_delayed_message_that_is_removed_or_purged_leaves_no_timer(
     async def scenario() -> None:
         broker = await opened()
         removed, *_ = fill(broker, 3)
-        for delivery in await take_now(await broker.consume(QUEUE, 3), 3):
+        for delivery in await take_now(await Inbox.open(broker, QUEUE, 3), 3):
             delivery.requeue(delay=60)
         assert pending() == 3
         assert await broker.remove(QUEUE, removed.id)
@@ -562,7 +584,7 @@ def test_closing_the_broker_cancels_the_timers_and_settling_starts_none(
     async def scenario() -> None:
         broker = await opened()
         fill(broker, 3)
-        before, after, done = await take_now(await broker.consume(QUEUE, 3), 3)
+        before, after, done = await take_now(await Inbox.open(broker, QUEUE, 3), 3)
         before.requeue(delay=60)
         await broker.close()
         assert pending() == 0
@@ -622,12 +644,12 @@ async def test_publishing_and_removing_for_ever_takes_no_memory(traced: None) ->
 
 async def test_ever_new_priorities_take_no_memory(traced: None) -> None:
     broker = await opened()
-    consumer = await broker.consume(QUEUE, 1)
+    inbox = await Inbox.open(broker, QUEUE, 1)
 
     async def churn(first: int) -> None:
         for priority in range(first, first + 1_000):
             fill(broker, 1, priority=priority)
-            (await receive(consumer)).ack()
+            (await inbox.receive()).ack()
 
     await churn(0)
     before = allocated()
