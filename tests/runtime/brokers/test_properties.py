@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pika import exceptions, spec  # type: ignore[import-untyped]
 
 from runtime.brokers import properties
 
+PROPERTY = settings(deadline=None)  # a busy machine is no failure
 SHORT = st.text(max_size=60)  # of up to 240 bytes
 HEADERS = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text() | st.binary(),
@@ -39,11 +40,13 @@ def by_pika(**values: Any) -> bytes:
     return b"".join(spec.BasicProperties(**values).encode())
 
 
+@PROPERTY
 @given(st.fixed_dictionaries({}, optional=OURS))
 def test_a_block_is_always_what_pika_encodes(values: dict[str, Any]) -> None:
     assert properties.encode_properties(**values) == by_pika(**values)
 
 
+@PROPERTY
 @given(st.fixed_dictionaries({}, optional=THEIRS))
 def test_every_field_is_always_read_as_it_was_set(values: dict[str, Any]) -> None:
     block = by_pika(**values)
