@@ -8,7 +8,7 @@ TORCH  ?= torch==2.13.0
 BIN := $(VENV)/bin
 FUNCTIONS ?= functions
 
-.PHONY: help run test install bench check format clean
+.PHONY: help run test servers install bench check format clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,8 +16,11 @@ help: ## say what there is
 run: install ## start Lumbre on http://127.0.0.1:8080 with the functions of this folder
 	@exec $(BIN)/lumbre up --functions $(FUNCTIONS)
 
-test: $(VENV)/tested ## run the tests
+test: $(VENV)/tested servers ## run the tests
 	$(BIN)/python -m pytest
+
+servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, where that is possible
+	@.ci/servers $(BIN)/python
 
 bench: $(VENV)/tested ## measure the embedded budgets, side by side; writes docs/benchmarks.md
 	$(BIN)/python -m loadtest.embedded

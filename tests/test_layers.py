@@ -26,6 +26,16 @@ FLOORS: list[set[str]] = [
     {"runtime.wire", "runtime.webhook", "runtime.bus", "runtime.serving"},
     {"runtime.context", "runtime.brokers.memory", "runtime.schema", "runtime.devices"},
     {"runtime.brokers.fast"},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("address", "server", "acks", "prefetch")},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("timeouts", "topology", "trouble")},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("channel", "lease", "management")},
+    {"runtime.brokers.rabbitmq.link"},
+    {"runtime.brokers.rabbitmq.kept", "runtime.brokers.rabbitmq.loose"},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("publisher", "consumer", "signals", "letters")},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("outcomes", "cancellations", "intake")},
+    {"runtime.brokers.rabbitmq.desk"},
+    {"runtime.brokers.rabbitmq.broker"},
+    {"runtime.brokers.rabbitmq"},
     {"runtime.function", "runtime.sqlite", "runtime.audit", "runtime.waiting", "runtime.stories"},
     {"runtime.rows", "runtime.database"},
     {"runtime.settled"},
@@ -41,7 +51,8 @@ FLOORS: list[set[str]] = [
     {"runtime.replica", "runtime.catalog", "runtime.recorder", "runtime.problem"},
     {"runtime.forkserver", "runtime.process", "runtime.intake"},
     {"runtime.timings"},
-    {"runtime.pool", "runtime.invocations", "runtime.reporter", "runtime.results"},
+    {"runtime.pool", "runtime.reporter", "runtime.results"},
+    {"runtime.invocations"},
     {"runtime.worker", "runtime.views", "autoscaler.local", "runtime.remote", "runtime.feeder"},
     {"runtime.fleet", "runtime.workers"},
     {"runtime.query"},
@@ -60,6 +71,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.servers.certificate", "loadtest.servers.postgres"},
     {"loadtest.servers.rabbit"},
     {"loadtest.servers"},
+    {"loadtest.servers.__main__"},
     {"loadtest.row", "loadtest.closed", "loadtest.echo", "loadtest.fingerprint", "loadtest.pace"},
     {"loadtest.memory", "loadtest.report", "loadtest.server"},
     {"loadtest.replicas", "loadtest.throughput"},
@@ -81,6 +93,11 @@ ONLY = {
         "runtime.audit",
     },
     "httpcore": {"runtime.webhook"},
+    "pika": {"runtime.brokers.fast", "runtime.brokers.properties"}
+    | {
+        f"runtime.brokers.rabbitmq.{m}"
+        for m in ("channel", "consumer", "link", "loose", "publisher", "trouble")
+    },
     "typer": {f"runtime.cli{m}" for m in ("", ".flags", ".session", ".calls", ".roles")},
 }
 

@@ -22,10 +22,15 @@ class Certificates:
     stranger: Path  # another authority: who trusts only this one trusts no one here
 
 
+def require() -> None:
+    """Missing where there is no `openssl` program."""
+    if shutil.which("openssl") is None:
+        raise Missing("`openssl` program", "openssl")
+
+
 def make(folder: Path) -> Certificates:
     """Make them in `folder`: an authority, a server's for localhost and 127.0.0.1, a client's."""
-    if shutil.which("openssl") is None:
-        raise Missing("no `openssl` program on PATH; install it: apt-get install openssl")
+    require()
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("authority", "stranger"):
         _request(folder, name, "-x509", "-days", DAYS)

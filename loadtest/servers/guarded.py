@@ -26,7 +26,11 @@ class ServerError(Exception):
 
 
 class Missing(ServerError):
-    """A server's programs are not on this machine; says what to install."""
+    """Programs are not on this machine; says what to install."""
+
+    def __init__(self, what: str, package: str) -> None:
+        super().__init__(f"no {what} on this machine; install it: apt-get install {package}")
+        self.package = package  # Debian's name for it
 
 
 class Guarded:
@@ -59,7 +63,10 @@ class Guarded:
                 stderr=output,
                 start_new_session=True,
             )
-        self.pid = int(self._lifeline.makefile().readline())
+        told = self._lifeline.recv(32)
+        if not told:
+            raise ServerError(f"the guard of {command[0]} did not start: {self.said()[-TAIL:]}")
+        self.pid = int(told)
 
     @property
     def alive(self) -> bool:

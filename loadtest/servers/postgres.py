@@ -47,7 +47,7 @@ class PostgresServer:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "postgres.log"
-        self._programs = _programs()
+        self._programs = programs()
         self._user = _lent_user() if os.geteuid() == 0 else None
         (self.port,) = free_ports(1)
         self._password = secrets.token_hex(12)
@@ -163,8 +163,8 @@ class PostgresServer:
         return bool(lines) and lines[0] == str(self.pid) and lines[-1].strip() == "ready"
 
 
-def _programs() -> Path:
-    """Where PostgreSQL's programs are: on PATH, or the newest of Debian's versions."""
+def programs() -> Path:
+    """Where PostgreSQL's programs are: on PATH, or the newest of Debian's versions; or Missing."""
     needed = ("initdb", "postgres", "psql")
     places = [Path(place) for place in os.environ.get("PATH", "").split(os.pathsep) if place]
     versions = [place for place in PLACES.glob("*/bin") if place.parent.name.isdigit()]
@@ -172,7 +172,7 @@ def _programs() -> Path:
     for place in places:
         if all(os.access(place / name, os.X_OK) for name in needed):
             return place
-    raise Missing("no PostgreSQL on this machine; install it: apt-get install postgresql")
+    raise Missing("PostgreSQL", "postgresql")
 
 
 def _lent_user() -> pwd.struct_passwd:
@@ -180,7 +180,7 @@ def _lent_user() -> pwd.struct_passwd:
     for name in LENT_USERS:
         if name in known:
             return known[name]
-    raise Missing(f"PostgreSQL refuses to run as root, and there is no user {LENT_USERS}")
+    raise ServerError(f"PostgreSQL refuses to run as root, and there is no user {LENT_USERS}")
 
 
 def _must_be_reachable(folder: Path) -> None:

@@ -69,7 +69,7 @@ class RabbitServer:
         self._config = dict(config or {})
         self._tls = tls
         self._cores = cores
-        self._scripts = _scripts()
+        self._scripts = scripts()
         self.port, self.management_port, self._dist_port, self._epmd_port = free_ports(4)
         self.node = f"lumbre-{self.port}@localhost"
         self._process: Guarded | None = None
@@ -284,8 +284,8 @@ class RabbitServer:
 _ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-def _scripts() -> Path:
-    """Where RabbitMQ's own scripts are.
+def scripts() -> Path:
+    """Where RabbitMQ's own scripts are; Missing where they are not.
 
     Not Debian's /usr/sbin/rabbitmq-server, which runs as the user rabbitmq, in its own folders.
     """
@@ -295,4 +295,4 @@ def _scripts() -> Path:
     found = shutil.which("rabbitmq-server")
     if found and shutil.which("erl") and not found.startswith("/usr/sbin/"):
         return Path(found).resolve().parent
-    raise Missing("no RabbitMQ on this machine; install it: apt-get install rabbitmq-server")
+    raise Missing("RabbitMQ", "rabbitmq-server")
