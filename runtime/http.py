@@ -109,3 +109,15 @@ def send_whole(send: Send, head: bytes, body: bytes) -> bool:
     cycle.message_event.set()
     cycle.on_response()
     return True
+
+
+def hang_up(send: Send) -> bool:
+    """Close a connection in the middle of an answer, so that its reader sees that some is missing.
+
+    False where it is no connection of uvicorn's.
+    """
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle):
+        return False
+    cycle.transport.close()
+    return True

@@ -23,6 +23,7 @@ from sqlalchemy.sql.expression import ColumnElement, TextClause
 
 from runtime import database, rows, schema, sqlite
 from runtime.audit import Audit, audit
+from runtime.batch_rows import BatchRows
 from runtime.database import RETRY_AFTER as RETRY_AFTER
 from runtime.database import Database
 from runtime.errors import BadRequest, ConfigurationError
@@ -77,6 +78,7 @@ class Ledger:
         self._insert_callbacks = dialect.insert(schema.callbacks)
         self._add = dialect.add(totals, ("name", "part"), "count")
         self.letters = SettledLetters(database)
+        self.batch_rows = BatchRows(database)
 
     @classmethod
     async def open(cls, url: str) -> "Ledger":

@@ -8,11 +8,13 @@ from urllib.parse import urlencode
 
 import orjson
 
+from runtime.batch_rows import Progress
 from runtime.catalog import Broken
 from runtime.devices import SIMULATED
 from runtime.function import FunctionSpec
 from runtime.model import (
     DEVICES,
+    JSON,
     Attempt,
     Depth,
     Device,
@@ -63,10 +65,68 @@ def invocation_view(invocation: Invocation, *, debug: bool = False) -> dict[str,
             "replayed_from": (
                 f"/invocations/{invocation.replayed_from}" if invocation.replayed_from else None
             ),
+            "batch": f"/batches/{invocation.batch}" if invocation.batch else None,
             "blobs": {part.name: f"{link}/blobs/{part.name}" for part in invocation.blobs},
         },
         "traceparent": invocation.traceparent,
     }
+
+
+def batch_view(progress: Progress) -> dict[str, Any]:
+    """A batch as the API shows it, and how far it is; throughput is items a second."""
+    batch = progress.batch
+    link = f"/batches/{batch.id}"
+    return {
+        "id": batch.id,
+        "function": batch.function,
+        "requested_device": batch.requested_device,
+        "state": batch.state.value,
+        "finished": progress.finished,
+        "created_at": instant(batch.created_at),
+        "total": batch.total,
+        "by_status": {status.value: count for status, count in progress.by_status.items()},
+        "done": progress.done,
+        "progress": progress.fraction,
+        "throughput": progress.throughput,
+        "eta": progress.eta,
+        "links": {
+            "self": link,
+            "results": f"{link}/results",
+            "cancel": None if progress.finished else link,
+            "invocations": f"/invocations?batch={batch.id}",
+        },
+    }
+
+
+def outcome_view(invocation: Invocation) -> dict[str, Any]:
+    """The outcome of one item of a batch; a result that is no short JSON is at its link."""
+    link = f"/invocations/{invocation.id}"
+    view: dict[str, Any] = {
+        "index": invocation.batch_index,
+        "id": invocation.id,
+        "status": invocation.status.value,
+    }
+    if result := invocation.result:
+        view["media_type"], view["size"] = result.media_type, result.size
+        if (inline := _inline(result)) is not None:
+            view["result"] = inline
+    if error := _error_view(invocation, debug=False):
+        view["error"] = error
+    view["links"] = {"self": link, "result": f"{link}/result", "logs": f"{link}/logs"}
+    return view
+
+
+def _inline(result: Part) -> orjson.Fragment | None:
+    """A JSON result on one line; None where it is none, whatever its function called it."""
+    if result.data is None or result.media_type != JSON:
+        return None
+    try:
+        value = orjson.loads(result.data)
+    except orjson.JSONDecodeError:
+        return None
+    if b"\n" in result.data or b"\r" in result.data:
+        return orjson.Fragment(orjson.dumps(value))
+    return orjson.Fragment(result.data)  # as it came: whole numbers may be longer than 64 bits
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:
