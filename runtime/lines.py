@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 AT_ONCE = 32
 PER_HOST = 4
 LONGEST = 64  # in one line; at 15 s each, the last of them waits for four minutes
-FIRST_GUESS = 0.5  # seconds one takes, before the first has ended
+FIRST_GUESS = 0.05  # seconds one takes, before the first has ended; too little costs one more turn
 LAST_COUNTS = 0.3  # how much the latest weighs in what one takes
 REMEMBERED = 1000  # hosts whose pace is known, those that are busy among them
 LEAST, MOST = 1.0, 300.0  # seconds after which somebody is to come again

@@ -270,10 +270,44 @@ class _Checked(httpcore.AsyncNetworkBackend):
             left = None if deadline is None else deadline - loop.time()
             share = None if left is None else left / (len(addresses) - number)
             try:
-                return await self._backend.connect_tcp(str(address), port, timeout=share)
+                return _Closing(await self._backend.connect_tcp(str(address), port, timeout=share))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed
+
+
+class _Closing(httpcore.AsyncNetworkStream):
+    """A connection that does not stay behind when it is given up in the middle of TLS's handshake.
+
+    httpcore closes it for a timeout of its own, and not where the task is cancelled.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class _Resolver:

@@ -67,6 +67,9 @@ def test_who_finds_a_full_line_comes_again_when_it_would_have_its_turn() -> None
 def test_nobody_is_sent_away_for_long_however_many_there_are() -> None:
     lines: Lines[int] = Lines(longest=1)
     lines.join("a", 0, 0.0)
+    started(lines)
+    lines.finish("a", 10.0)
+    lines.join("a", 0, 0.0)
     waits = [lines.join("a", item, 0.0) or 0.0 for item in range(10_000)]
     assert min(waits) >= 1.0 and max(waits) == MOST
     started(lines)

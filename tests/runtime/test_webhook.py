@@ -419,6 +419,25 @@ async def test_tls_with_a_server_that_speaks_none_is_a_failure() -> None:
     assert answer.error is not None and "no TLS with 127.0.0.1" in answer.error
 
 
+async def test_a_handshake_that_is_given_up_leaves_no_connection_behind() -> None:
+    ended = asyncio.Event()
+
+    async def stalls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):  # what TLS begins with, and then nothing
+            pass
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(stalls, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sender = webhook(f"127.0.0.1:{port}", total=0.3, connect=30)
+    answer = await sender.post(f"https://127.0.0.1:{port}/", "id", b"{}")
+    await asyncio.wait_for(ended.wait(), 5)
+    await sender.close()
+    server.close()
+    assert answer == Answer(False, error="no answer within 0.3 s")
+
+
 async def test_without_a_context_public_authorities_are_trusted(
     certificates: Certificates,
 ) -> None:
