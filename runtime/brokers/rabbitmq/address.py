@@ -73,7 +73,7 @@ class Address:
         user, password, vhost and options are then the same in all.  The files are for TLS and may
         be given as RabbitMQ's own options instead (`cacertfile`, `certfile`, `keyfile`).
         """
-        parts = [_parse(one) for one in re.split(r",(?=\w+://)", url.strip())]
+        parts = [_parse(one) for one in re.split(r",\s*(?=\w+://)", url.strip())]
         first, *others = parts
         if any(replace(other, hosts=first.hosts) != first for other in others):
             raise ConfigurationError(
@@ -103,9 +103,10 @@ def _parse(url: str) -> Address:
     user, _, password = credentials.partition(":")
     if "#" in rest:
         raise ConfigurationError(f"{SETTING}: a # cannot stand in it as it is: {ENCODE}")
+    found_hosts = tuple(_host(host, PORTS[scheme]) for host in hosts.split(","))
     options = _options(query)
     return Address(
-        hosts=tuple(_host(host, PORTS[scheme]) for host in hosts.split(",")),
+        hosts=found_hosts,
         user=unquote(user) if credentials else "guest",
         password=unquote(password) if credentials else "guest",
         vhost=unquote(path) or "/",
@@ -141,9 +142,10 @@ OPTIONS = frozenset(
 def _options(query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := options.keys() - OPTIONS:
+        named = [name for name in sorted(unknown) if name.isidentifier()]  # else it may be secret
         raise ConfigurationError(
-            f"{SETTING}: no option {', '.join(sorted(unknown))};"
-            f" there are {', '.join(sorted(OPTIONS))}"
+            f"{SETTING}: no option {', '.join(named) or 'like that'} after its ?;"
+            f" there are {', '.join(sorted(OPTIONS))}; {ENCODE}"
         )
     return options
 

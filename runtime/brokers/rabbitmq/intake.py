@@ -4,9 +4,10 @@ import logging
 import time
 from collections.abc import Container
 from typing import Any
+from uuid import uuid4
 
 from runtime.brokers import OnDelivery
-from runtime.brokers.properties import headers, message_id, reply_to
+from runtime.brokers.properties import encode_properties, headers, reply_to
 from runtime.brokers.rabbitmq.consumer import ChannelPort
 from runtime.brokers.rabbitmq.lease import DUE, RETURNS, Lease, Leases
 from runtime.brokers.rabbitmq.topology import function_of
@@ -14,6 +15,7 @@ from runtime.model import Message, Payload, queue_name
 from runtime.wire import Unreadable, decode_message
 
 EARLY = 0.5  # seconds before a message is due at which it may run
+NO_PROPERTIES = encode_properties()
 SAY_EVERY = 60.0  # seconds between two lines about messages of one kind of unreadable
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,7 @@ class Intake:
             self._refuse(port, consumer, tag, body, reason)
             return
         leases = self._leases
-        key = message_id(properties) or message.id
-        if redelivered and leases.decided(key, port, tag, consumer):
+        if redelivered and leases.decided(properties, message.id, port, tag, consumer):
             return
         if message.id in self._cancelled:
             port.ack(tag, consumer)
@@ -65,7 +66,7 @@ class Intake:
             returns = _count(known, RETURNS) + delivered
             message.attempt += delivered
         message.reply_to = reply_to(properties)
-        lease = Lease(leases, message, key, returns, port, tag, consumer)
+        lease = Lease(leases, message, properties, returns, port, tag, consumer)
         leases.held[message.id] = lease
         if port.retired:
             lease.requeue(counted=False)
@@ -92,8 +93,8 @@ class Intake:
             self._said = {k: at for k, at in self._said.items() if now - at < SAY_EVERY}
             self._said[kind] = now
             log.warning("queue=%s a message goes to the dead letters: %s", queue, reason)
-        message = Message(f"unreadable-{tag}", function_of(queue), "cpu", Payload(), 0.0)
-        lease = Lease(leases, message, f"unreadable-{id(port)}-{tag}", 0, port, tag, consumer)
+        message = Message(f"unreadable-{uuid4().hex}", function_of(queue), "cpu", Payload(), 0.0)
+        lease = Lease(leases, message, NO_PROPERTIES, 0, port, tag, consumer)
         lease.bury(body, reason)
 
 

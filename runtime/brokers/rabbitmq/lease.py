@@ -5,7 +5,7 @@ delivery outlives its channel: delivered again to the same process, it is the sa
 """
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -13,7 +13,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from runtime.brokers import QueueSpec
-from runtime.brokers.properties import PERSISTENT, encode_properties
+from runtime.brokers.properties import PERSISTENT, encode_properties, message_id
 from runtime.brokers.rabbitmq.topology import STEPS, dead_queue, step_for
 from runtime.model import Message
 from runtime.wire import encode_message
@@ -21,7 +21,7 @@ from runtime.wire import encode_message
 RETURNS, DUE = "x-lumbre-returns", "x-lumbre-due"
 REASON, QUEUE, AT = "x-lumbre-reason", "x-lumbre-queue", "x-lumbre-at"
 LONGEST_REASON = 2000  # characters
-REMEMBERED = 10_000  # settlements whose acknowledgement may be lost, for each queue
+REMEMBERED = 10_000  # acknowledgements that may be lost: as many as can be out, and then some
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ class Lease:
         "_more",
         "consumer",
         "fate",
-        "key",
         "message",
         "port",
+        "properties",
         "returns",
         "tag",
     )
@@ -90,14 +90,14 @@ class Lease:
         self,
         book: "Leases",
         message: Message,
-        key: str,
+        properties: bytes,
         returns: int,
         port: Port,
         tag: int,
         consumer: str,
     ) -> None:
         self.message = message
-        self.key = key  # of this copy of the message, and of no other
+        self.properties = properties  # with a message id that no other copy has
         self.returns = returns  # how often it was given back, counted
         self.port = port
         self.tag = tag
@@ -180,22 +180,28 @@ class Leases:
         self.spec = spec
         self.desk = desk
         self.held: dict[str, Lease] = {}  # by invocation
+        self._acked: dict[Port, deque[tuple[bytes, str]]] = {}  # the latest of each channel
         self._decided: OrderedDict[str, Lease | None] = OrderedDict()  # by key; None: acknowledged
 
     def settled(self, lease: Lease) -> None:
         """Its acknowledgement is on its way."""
-        if self.held.get(lease.message.id) is lease:
-            del self.held[lease.message.id]
-        self._remember(lease.key, None)
+        self._let_go(lease)
+        acked = self._acked.get(lease.port)
+        if acked is None:
+            self._forget_channels()
+            acked = self._acked[lease.port] = deque(maxlen=REMEMBERED)
+        acked.append((lease.properties, lease.message.id))
 
     def lost(self, lease: Lease) -> None:
         """What becomes of it is decided, and its channel is gone."""
-        if self.held.get(lease.message.id) is lease:
-            del self.held[lease.message.id]
-        self._remember(lease.key, None if lease.fate is Fate.ACK else lease)
+        self._let_go(lease)
+        key = copy_key(lease.properties, lease.message.id)
+        self._remember(key, None if lease.fate is Fate.ACK else lease)
 
-    def decided(self, key: str, port: Port, tag: int, consumer: str) -> bool:
+    def decided(self, properties: bytes, id: str, port: Port, tag: int, consumer: str) -> bool:
         """Settle what is delivered again although its fate was decided; False if it was not."""
+        self._forget_channels()
+        key = copy_key(properties, id)
         if key not in self._decided:
             return False
         lease = self._decided.pop(key)
@@ -234,10 +240,25 @@ class Leases:
         )
         return Copy("", dead_queue(self.spec.name), properties, body)
 
+    def _let_go(self, lease: Lease) -> None:
+        if self.held.get(lease.message.id) is lease:
+            del self.held[lease.message.id]
+
+    def _forget_channels(self) -> None:
+        """Of channels that are gone, the last acknowledgements may not have arrived."""
+        for port in [port for port in self._acked if not port.alive]:
+            for properties, id in self._acked.pop(port):
+                self._remember(copy_key(properties, id), None)
+
     def _remember(self, key: str, lease: Lease | None) -> None:
         self._decided[key] = lease
         if len(self._decided) > REMEMBERED:
             self._decided.popitem(last=False)
+
+
+def copy_key(properties: bytes, id: str) -> str:
+    """What tells a copy of a message from every other: its AMQP message id."""
+    return message_id(properties) or id
 
 
 def copy_id(id: str) -> str:

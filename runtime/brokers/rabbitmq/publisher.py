@@ -39,19 +39,26 @@ COPY = Patience(lost=0.0, unconfirmed=math.inf)  # the original is in its queue 
 LASTING = Patience(lost=math.inf, unconfirmed=math.inf)
 
 
+@dataclass(slots=True)
+class Mishaps:
+    """What went wrong with a message so far."""
+
+    returned: str | None = None  # why there was no queue for it, until its confirm comes
+    returns: int = 0
+    closed: int = 0  # channels that the server closed while it was on its way
+
+
 class Sent:
     """A message on its way."""
 
     __slots__ = (
         "body",
-        "closed",
         "deadline",
         "exchange",
         "key",
+        "mishaps",
         "patience",
         "properties",
-        "returned",
-        "returns",
         "settled",
     )
 
@@ -72,9 +79,14 @@ class Sent:
         self.settled = settled
         self.patience = patience
         self.deadline = deadline  # loop time
-        self.returned: str | None = None  # why there was no queue for it
-        self.returns = 0
-        self.closed = 0  # channels that the server closed while it was on its way
+        self.mishaps: Mishaps | None = None
+
+    @property
+    def troubled(self) -> Mishaps:
+        """Its mishaps, to note another."""
+        if self.mishaps is None:
+            self.mishaps = Mishaps()
+        return self.mishaps
 
 
 class Publisher:
@@ -167,12 +179,12 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
         for sent in unconfirmed.values():
-            sent.closed += alone
-            sent.returned = None
+            sent.troubled.closed += alone
+            sent.troubled.returned = None
             sent.deadline = min(sent.deadline, now + sent.patience.lost)
             if not sent.patience.lost:
                 _tell(sent, self.away())
-            elif sent.closed >= MOST_CLOSED and sent.patience is not LASTING:
+            elif sent.troubled.closed >= MOST_CLOSED and sent.patience is not LASTING:
                 text = f"RabbitMQ closes the channel on a message for {sent.key}"
                 _tell(sent, Unavailable(text, 1))
             else:
@@ -208,7 +220,7 @@ class Publisher:
             self._settle(unconfirmed.pop(number), ok)
 
     def _settle(self, sent: Sent, ok: bool) -> None:
-        if sent.returned is not None:
+        if sent.mishaps is not None and sent.mishaps.returned is not None:
             self._repair(sent, self._route(sent))
         elif ok:
             _tell(sent, None)
@@ -223,8 +235,9 @@ class Publisher:
         """A message found no queue; its confirm follows, and does not say which it was."""
         id = message_id(properties)
         for sent in self._unconfirmed.values():
-            if sent.returned is None and message_id(sent.properties) == id:
-                sent.returned = text
+            returned = sent.mishaps and sent.mishaps.returned
+            if returned is None and message_id(sent.properties) == id:
+                sent.troubled.returned = text
                 return
 
     def on_delivery(
@@ -255,11 +268,12 @@ class Publisher:
 
     async def _route(self, sent: Sent) -> None:
         """Declare the queue that was missing, and send once more; for ever what is LASTING."""
-        sent.returned = None
-        sent.returns += 1
-        if sent.patience is LASTING and sent.returns > 1:
-            await asyncio.sleep(backoff(sent.returns))
-        elif sent.returns > 1:
+        mishaps = sent.troubled
+        mishaps.returned = None
+        mishaps.returns += 1
+        if sent.patience is LASTING and mishaps.returns > 1:
+            await asyncio.sleep(backoff(mishaps.returns))
+        elif mishaps.returns > 1:
             text = f"queue {sent.key} is deleted as soon as it is declared"
             _tell(sent, Unavailable(text, 1))
             return
@@ -277,8 +291,8 @@ class Publisher:
             self._resend(sent)
 
     async def _later(self, sent: Sent) -> None:
-        sent.returns += 1
-        await asyncio.sleep(backoff(sent.returns + 3))
+        sent.troubled.returns += 1
+        await asyncio.sleep(backoff(sent.troubled.returns + 3))
         self._resend(sent)
 
     def _resend(self, sent: Sent) -> None:

@@ -1,0 +1,76 @@
+"""What tests of the RabbitMQ broker share."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from runtime.brokers import Delivery
+from runtime.brokers.rabbitmq import Address, RabbitBroker
+from runtime.model import Message, Payload, new_id
+
+DEADLINE = 20.0  # seconds; what has not come true by then will not
+QUEUE = "f.cpu"
+
+T = TypeVar("T")
+
+
+def message(device: Any = "cpu", **more: Any) -> Message:
+    return Message(new_id(), "f", device, Payload(b'{"n":1}'), created_at=1_700_000_000.0, **more)
+
+
+async def until(look: Callable[[], T], within: float = DEADLINE) -> T:
+    """The first true value that looking gives."""
+    deadline = time.monotonic() + within
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {within} s"
+        await asyncio.sleep(0.005)
+    return seen
+
+
+async def until_true(look: Callable[[], Awaitable[T]], within: float = DEADLINE) -> T:
+    deadline = time.monotonic() + within
+    while not (seen := await look()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {within} s"
+        await asyncio.sleep(0.02)
+    return seen
+
+
+class Worker:
+    """Takes deliveries and keeps them, or settles each at once."""
+
+    def __init__(self, settle: Callable[[Delivery], None] | None = None) -> None:
+        self.got: list[Delivery] = []
+        self._settle = settle
+
+    def __call__(self, delivery: Delivery) -> None:
+        self.got.append(delivery)
+        if self._settle:
+            self._settle(delivery)
+
+    @property
+    def ids(self) -> list[str]:
+        return [delivery.message.id for delivery in self.got]
+
+    async def received(self, count: int) -> list[Delivery]:
+        await until(lambda: len(self.got) >= count)
+        return self.got
+
+
+class Told:
+    """What `settled` was told of messages, by their ids."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, Exception | None] = {}
+        self.times = 0
+
+    def of(self, id: str) -> Callable[[Exception | None], None]:
+        def settled(error: Exception | None) -> None:
+            self.times += 1
+            self.errors[id] = error
+
+        return settled
+
+
+def rabbit_broker(url: str, name: str = "test", **more: Any) -> RabbitBroker:
+    return RabbitBroker(Address.parse(url), name=name, **more)
