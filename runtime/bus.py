@@ -27,6 +27,9 @@ class Bus(Broker, Protocol):
     async def open(self, patience: float) -> None:
         """Connect; ConfigurationError for what waiting cannot mend, Unavailable if it is late."""
 
+    async def ready(self, queue: str) -> int:
+        """How many messages wait in a queue, as the server counts them now; KeyError for none."""
+
     def send(self, queue: str, message: Message, *, reply: bool = False, settled: Settled) -> None:
         """Publish, and call `settled` with None at the confirm, or with the error.
 

@@ -1,12 +1,14 @@
 """From the ledger to the queues: what is accepted and not published, is published.
 
-Batches are accepted as rows and fed from there, so that a hundred thousand inputs are held by the
-ledger and not by anybody's memory.  And an invocation whose gateway died between the row and the
-publish finds its way here.  One process does it at a time, under a lease; should two overlap, a
-message goes out twice and its outcome is recorded once.
+Batches are accepted as rows and fed from there, a window at a time, so that a hundred thousand
+inputs are held by the ledger and not by anybody's memory, and whoever calls meanwhile does not stand
+behind all of them.  Batches of one queue take turns.  And an invocation whose gateway died between
+the row and the publish finds its way here.  One process does it at a time, under a lease; should
+two overlap, a message goes out twice and its outcome is recorded once.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,21 +23,42 @@ from runtime.recorder import Recorder
 FORGOTTEN = 15.0  # seconds after which an unpublished invocation was left behind by its gateway
 AT_ONCE = 500  # rows
 LOOK_EVERY = 1.0  # seconds
+LOOK_SOON = 0.1  # seconds, while batches wait for room
 LEASE = 10.0  # seconds
+WINDOW = 2000  # messages that may wait in a queue for one of a batch to join them
+WINDOW_BYTES = 32 * 2**20  # of input, likewise
+FIRST = 50  # of a batch, from which the size of its items is judged
 
 Publish = Callable[[Sequence[Invocation]], Awaitable[Sequence[str]]]
+Ready = Callable[[str], Awaitable[int]]
 
 log = logging.getLogger(__name__)
 
 
 class Feeder:
-    """Publishes unpublished invocations; `publish` gives the ids that it took."""
+    """Publishes unpublished invocations.
 
-    def __init__(self, ledger: Ledger, recorder: Recorder, publish: Publish, holder: str) -> None:
+    `publish` gives the ids that it took; `ready` tells how many messages wait in a queue now, and
+    raises KeyError for one that is not there.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        recorder: Recorder,
+        publish: Publish,
+        ready: Ready,
+        holder: str,
+        window: int = WINDOW,
+    ) -> None:
         self._ledger = ledger
         self._recorder = recorder
         self._publish = publish
+        self._ready = ready
         self._holder = holder
+        self._window = max(1, window)
+        self._windows: dict[str, int] = {}  # by batch, smaller where its items are large
+        self._until = 0.0  # loop time of the end of the lease, if it is ours
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -54,23 +77,67 @@ class Feeder:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
+            more = False
             try:
-                if await self._ledger.lease("feeder", self._holder, LEASE):
-                    while await self.feed() == AT_ONCE:
-                        await self._ledger.lease("feeder", self._holder, LEASE)
+                more = await self._leads() and await self.feed()
             except LumbreError as error:
                 log.debug("nothing is fed now: %s", error)
-            try:
-                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_SOON if more else LOOK_EVERY)
 
-    async def feed(self) -> int:
-        """Publish what the ledger holds, up to AT_ONCE; returns how many were taken."""
+    async def feed(self) -> bool:
+        """Publish what the ledger holds, as far as there is room; whether batches wait for more."""
+        while await self._feed_left_behind() and await self._leads():
+            continue
+        while await self._feed_batches() and await self._leads():
+            continue
+        return bool(self._windows)
+
+    async def _leads(self) -> bool:
+        """Whether this process has the lease; asked for again in good time."""
+        now = asyncio.get_running_loop().time()
+        if now > self._until - LEASE / 2:
+            ours = await self._ledger.lease("feeder", self._holder, LEASE)
+            self._until = now + LEASE if ours else 0.0
+        return self._until > now
+
+    async def _feed_left_behind(self) -> bool:
         rows = await self._ledger.unpublished(time.time() - FORGOTTEN, AT_ONCE)
-        if not rows:
-            return 0
-        taken = await self._publish(rows)
+        return await self._take(rows) == AT_ONCE
+
+    async def _feed_batches(self) -> int:
+        """A turn for every batch whose queue has room; how many were taken."""
+        waiting = await self._ledger.batch_rows.waiting()
+        self._windows = {id: self._windows.get(id, min(FIRST, self._window)) for id, _ in waiting}
+        full: set[str] = set()
+        taken = 0
+        for id, queue in waiting:
+            room = 0 if queue in full else await self._room(queue, self._windows[id])
+            if not room:
+                full.add(queue)
+                continue
+            rows = await self._ledger.batch_rows.unpublished(id, min(room, AT_ONCE))
+            self._windows[id] = self._fitting(rows)
+            taken += await self._take(rows)
+        return taken
+
+    async def _room(self, queue: str, window: int) -> int:
+        """How many more a queue may have; none while it is more than half full."""
+        try:
+            ready = await self._ready(queue)
+        except KeyError:
+            return 0  # its function is gone, and may come back
+        return 0 if ready > window // 2 else window - ready
+
+    def _fitting(self, rows: Sequence[Invocation]) -> int:
+        """How many such inputs may wait in a queue."""
+        sizes = [len(row.message.payload.parameters or b"") for row in rows]
+        mean = sum(sizes) // len(sizes) + 1 if sizes else 1
+        return min(self._window, max(FIRST, WINDOW_BYTES // mean))
+
+    async def _take(self, rows: Sequence[Invocation]) -> int:
+        """Publish rows and mark them so; how many."""
+        taken = await self._publish(rows) if rows else ()
         for id in taken:
             self._recorder.published(id)
         if taken:

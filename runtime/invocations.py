@@ -37,11 +37,14 @@ GIVEN_BACK_LIMIT = 20  # deliveries of one invocation, whoever dies
 class Invocations(ABC):
     """What a gateway knows of the invocations that it accepted or is asked about."""
 
+    sole: bool  # whether nobody else has what the ledger holds: what is not live, is nowhere
+
     def __init__(self, ledger: Ledger, metrics: Metrics, queue_limit: int) -> None:
         self.live: dict[str, Invocation] = {}
         self.recorder = Recorder(ledger, self._stored)
         self.draining = False
         self.on_stored: Callable[[Sequence[Invocation]], None] = lambda _: None  # terminal rows
+        self.revoked: set[str] = set()  # batches of which nothing is queued any more
         self._ledger = ledger
         self._metrics = metrics
         self._limit = queue_limit
@@ -171,6 +174,8 @@ class Invocations(ABC):
 class EmbeddedInvocations(Invocations):
     """Those of a node that is its own broker; the `Reporter` of its worker."""
 
+    sole = True
+
     def __init__(
         self, broker: MemoryBroker, ledger: Ledger, metrics: Metrics, queue_limit: int
     ) -> None:
@@ -203,13 +208,14 @@ class EmbeddedInvocations(Invocations):
             self._broker.publish_now(queue, message)
 
     async def feed(self, rows: Sequence[Invocation]) -> list[str]:
-        """Queue invocations that the ledger has held back, as many as the queues have room for."""
+        """Queue invocations that the ledger has held back; the ids of those that are queued now."""
         taken = []
         for row in rows:
-            queue = queue_name(row.message.function, row.message.device)
-            if self.draining or not await self._has_room(queue):
+            if self.draining or row.batch in self.revoked:
                 continue
             if row.id not in self.live:
+                queue = queue_name(row.message.function, row.message.device)
+                await self.ready(queue)
                 row.published = True
                 self.live[row.id] = row
                 self.recorder.adopt([row.id])
@@ -217,12 +223,13 @@ class EmbeddedInvocations(Invocations):
             taken.append(row.id)
         return taken
 
-    async def _has_room(self, queue: str) -> bool:
+    async def ready(self, queue: str) -> int:
+        """How many messages wait in a queue; that of a function which is gone is made again."""
         try:
-            return self._broker.depth_now(queue).ready < self._limit
-        except KeyError:  # its function is gone, and may come back
+            return self._broker.depth_now(queue).ready
+        except KeyError:
             await self._broker.declare([QueueSpec(queue)])
-            return True
+            return 0
 
     async def secure(self, invocation: Invocation) -> None:
         if not self.recorder.is_stored(invocation.id):
@@ -236,8 +243,8 @@ class EmbeddedInvocations(Invocations):
         resumed = 0
         async for chunk in self._ledger.unfinished():
             for invocation in chunk:
-                if invocation.id in self.live or not invocation.published:
-                    continue  # accepted since the start; or the feeder's
+                if invocation.id in self.live:
+                    continue  # accepted since the start
                 await self._resume(invocation, max_attempts(invocation.message.function))
                 resumed += 1
         return resumed

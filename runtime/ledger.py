@@ -271,7 +271,7 @@ class Ledger:
         return page, _cursor_of(page[-1].message.created_at, page[-1].id) if more else None
 
     async def unfinished(self, chunk: int = 500) -> AsyncIterator[list[Invocation]]:
-        """Every invocation that is not terminal, oldest first, in lists of at most `chunk`.
+        """Every published invocation that is not terminal, oldest first, `chunk` at a time.
 
         Ends at the newest there was at the call: those accepted meanwhile are not among them.
         """
@@ -279,7 +279,7 @@ class Ledger:
         newest = await self._scalar(select(func.max(c.id)).where(schema.UNFINISHED))
         if newest is None:
             return
-        query = _ALL.where(schema.UNFINISHED, c.id <= newest).order_by(c.id).limit(chunk)
+        query = _ALL.where(schema.UNFINISHED, c.published, c.id <= newest).order_by(c.id).limit(chunk)
         last = ""
         while last < newest:
             found = await self._invocations(query.where(c.id > last))
@@ -289,22 +289,13 @@ class Ledger:
             last = found[-1].id
 
     async def unpublished(self, before: float, limit: int) -> list[Invocation]:
-        """The oldest that wait for their message to be put into its queue, at most `limit`.
+        """The oldest in no batch that wait for their message to be put into its queue.
 
-        They are queued and were accepted before this instant (unix seconds), or at any time in a
-        batch that is accepted as a whole.  Those come last, batch by batch, the oldest first.
+        Those that were accepted before this instant (unix seconds), at most `limit`.
         """
         c = invocations.c
-        waiting = _ALL.where(schema.UNPUBLISHED).order_by(c.created_at, c.id)
-        alone = waiting.where(c.batch.is_(None), c.created_at < before).limit(limit)
-        found = await self._invocations(alone)
-        if len(found) < limit:
-            for (batch,) in await self._database.read(_WAITING_BATCHES):
-                some = waiting.where(c.batch == batch).limit(limit - len(found))
-                found += await self._invocations(some)
-                if len(found) >= limit:
-                    break
-        return found
+        alone = _ALL.where(schema.UNPUBLISHED, c.batch.is_(None), c.created_at < before)
+        return await self._invocations(alone.order_by(c.created_at, c.id).limit(limit))
 
     async def oldest_unfinished(self, limit: int, before: float) -> list[Invocation]:
         """The oldest of those accepted before this instant (unix seconds) that are not terminal.
@@ -405,7 +396,8 @@ class Ledger:
     ) -> tuple[list[Batch], str | None]:
         """Batches newest first, and the next page's cursor, as `find` gives it."""
         c = schema.batches.c
-        query = select(schema.batches).order_by(c.created_at.desc(), c.id.desc()).limit(limit + 1)
+        newest_first = select(schema.batches).order_by(c.created_at.desc(), c.id.desc())
+        query = newest_first.where(c.state != BatchState.DROPPED).limit(limit + 1)
         if cursor is not None:
             query = query.where(tuple_(c.created_at, c.id) < tuple_(*_place_of(cursor)))
         found = [_batch_of(row) for row in await self._database.read(query)]
@@ -446,16 +438,17 @@ class Ledger:
     async def drop_batch(self, id: str, limit: int) -> int:
         """Take away at most `limit` invocations of a batch that was never accepted; how many.
 
-        The batch itself goes with the last of them, and can no longer be accepted from the first
-        call on.  One that was accepted, or cancelled by somebody, stays as it is: 0.
+        The batch itself goes with the last of them, or is gone already, and can no longer be
+        accepted from the first call on.  One that was accepted, or cancelled by somebody, stays as it is: 0.
         """
         c = schema.batches.c
         droppable = (BatchState.ACCEPTING, BatchState.DROPPED)
         claim = schema.batches.update().where(c.id == id, c.state.in_(droppable))
+        known = select(literal(1)).where(c.id == id)
 
         async def drop(connection: AsyncConnection) -> int:
             claimed = await connection.execute(claim.values(state=BatchState.DROPPED))
-            if not claimed.rowcount:
+            if not claimed.rowcount and await connection.scalar(known):
                 return 0
             some = select(invocations.c.id).where(invocations.c.batch == id).limit(limit)
             ids = list(await connection.scalars(some.with_for_update(skip_locked=True)))
@@ -648,24 +641,6 @@ _COMES_AFTER = {
     BatchState.CANCELLED: (BatchState.ACCEPTING, BatchState.ACCEPTED),
     BatchState.DROPPED: (BatchState.ACCEPTING,),
 }
-
-# The accepted batches that have something unpublished, the oldest first: from batch to batch in the
-# index, past however many rows each has.
-_WAITING_BATCHES = text(
-    f"""
-    WITH RECURSIVE waiting(batch) AS (
-        SELECT min(batch) FROM invocations WHERE {schema.UNPUBLISHED.text} AND batch > ''
-        UNION ALL
-        SELECT (
-            SELECT min(i.batch) FROM invocations AS i
-            WHERE {schema.UNPUBLISHED.text} AND i.batch > waiting.batch
-        )
-        FROM waiting WHERE waiting.batch IS NOT NULL
-    )
-    SELECT batches.id FROM waiting JOIN batches ON batches.id = waiting.batch
-    WHERE batches.state = '{BatchState.ACCEPTED}' ORDER BY batches.created_at, batches.id
-    """
-)
 
 _LEASE = """
     INSERT INTO leases (name, holder, until) VALUES (:name, :holder, {now} + :seconds)

@@ -23,7 +23,7 @@ from runtime.brokers.memory import MemoryBroker
 from runtime.catalog import Catalog
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError
-from runtime.feeder import Feeder
+from runtime.feeder import WINDOW, Feeder
 from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
@@ -65,7 +65,14 @@ class Node:
             blobs=settings.blobs,
             max_result=settings.max_result,
         )
-        self.feeder = Feeder(ledger, self.invocations.recorder, self.invocations.feed, "node")
+        self.feeder = Feeder(
+            ledger,
+            self.invocations.recorder,
+            self.invocations.feed,
+            self.invocations.ready,
+            "node",
+            min(WINDOW, settings.queue_limit // 2),
+        )
         self.scaler = LocalScaler(machine, self.broker.depth, self._decided)
         fleet = LocalFleet(machine, self.worker, self.broker, self._directions)
         self.admission = Admission(

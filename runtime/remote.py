@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 class RemoteInvocations(Invocations):
     """Accepts for workers elsewhere, and waits for what they tell."""
 
+    sole = False
+
     def __init__(
         self,
         bus: Bus,

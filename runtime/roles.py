@@ -28,7 +28,7 @@ from runtime.bus import Bus
 from runtime.catalog import Catalog
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError, LumbreError, Unavailable
-from runtime.feeder import Feeder, publish_all
+from runtime.feeder import WINDOW, Feeder, publish_all
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
 from runtime.invocations import GIVEN_BACK_LIMIT
@@ -145,7 +145,14 @@ class RecorderRole:
         self._blobs = Blobs(settings.blobs)
         self._results = Results(self._bus, self._recorder, metrics or Metrics(lambda: ()))
         holder = identity()
-        self.feeder = Feeder(ledger, self._recorder, self._publish, holder)
+        self.feeder = Feeder(
+            ledger,
+            self._recorder,
+            self._publish,
+            self._bus.ready,
+            holder,
+            min(WINDOW, settings.queue_limit // 2),
+        )
         self._janitor = Janitor(
             ledger,
             self._blobs,

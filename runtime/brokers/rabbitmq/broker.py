@@ -264,6 +264,9 @@ class RabbitBroker:
             dead = 0
         return Depth(ready, len(self._leases[queue].held) if queue in self._leases else 0, dead)
 
+    async def ready(self, queue: str) -> int:
+        return await self._asking(self._count(queue), queue)
+
     async def _count(self, queue: str) -> int:
         async with self._probing:
             if self._probe is None or not self._probe.is_open:
