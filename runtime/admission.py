@@ -76,15 +76,7 @@ class Admission:
                 await self._forget_blobs(invocation)
                 raise
             return invocation
-        message = invocation.message
-        invocation.idempotency_key = key
-        invocation.fingerprint = await asyncio.to_thread(
-            fingerprint,
-            message.function,
-            invocation.requested_device,
-            message.payload,
-            self._blobs,
-        )
+        await self._key(invocation, key)
         try:
             accepted = await self._invocations.submit_once(invocation, awaited=not background)
         except LumbreError as error:
@@ -110,6 +102,62 @@ class Admission:
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
         return await self._submit(invocation, headers, None, once=False)
+
+    async def replay_once(
+        self,
+        earlier: Invocation,
+        spec: FunctionSpec,
+        asked: str,
+        headers: Headers,
+        key: str,
+        parameters: bytes | None,
+    ) -> Invocation:
+        """Replay durably under an idempotency key, with other parameters where some are given.
+
+        `parameters` are a JSON object, checked like any input; uploads stay as they were.  Whoever
+        asks again with the same key gets the invocation there is.
+        """
+        if known := await self._invocations.by_key(key):
+            return known
+        device = self._device(spec, asked)
+        payload = earlier.message.payload
+        if parameters is not None:
+            payload = self._intake.edited(self._validator(spec), payload, parameters)
+        id = new_id()
+        payload = await asyncio.to_thread(self._copy_payload, payload, id)
+        payload = await self._intake.outlined(id, payload)
+        message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
+        invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
+        return await self._submit_keyed(invocation, headers, key)
+
+    async def _submit_keyed(self, invocation: Invocation, headers: Headers, key: str) -> Invocation:
+        """Like `_submit` once, for a key that tells its input: the ledger alone holds it unique."""
+        background = b"respond-async" in headers.get(b"prefer", b"")
+        await self._key(invocation, key)
+        try:
+            await self._invocations.submit(invocation, durable=True, awaited=not background)
+        except LumbreError as error:
+            await self._forget_blobs(invocation)
+            known = await self._invocations.by_key(key) if isinstance(error, Conflict) else None
+            if known is None:
+                raise
+            return known
+        return invocation
+
+    async def _key(self, invocation: Invocation, key: str | None) -> None:
+        message = invocation.message
+        invocation.idempotency_key = key
+        invocation.fingerprint = await asyncio.to_thread(
+            fingerprint,
+            message.function,
+            invocation.requested_device,
+            message.payload,
+            self._blobs,
+        )
+
+    async def body(self, headers: Headers, receive: Receive) -> bytes:
+        """The JSON that a request carries; empty where it carries nothing."""
+        return await self._intake.json_body(headers, receive)
 
     async def fingerprint(
         self, spec: FunctionSpec, asked: str, headers: Headers, query: bytes, receive: Receive

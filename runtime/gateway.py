@@ -22,6 +22,7 @@ from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
 from runtime.ledger import Ledger
+from runtime.letter_routes import LetterRoutes
 from runtime.model import Invocation, Status, new_id
 from runtime.problem import problem, problem_of
 from runtime.query import (
@@ -53,6 +54,7 @@ class Gateway:
         admission: Admission,
         answers: Answers,
         reports: Reports,
+        letters: LetterRoutes,
         invocations: Invocations,
         ledger: Ledger,
     ) -> None:
@@ -62,7 +64,7 @@ class Gateway:
         self._invocations = invocations
         self._ledger = ledger
         self._putting = WeakValueDictionary[str, asyncio.Lock]()  # by id, while it is created
-        self._routes = [*self.routes(), *reports.routes()]
+        self._routes = [*self.routes(), *reports.routes(), *letters.routes()]
         self._app = Starlette(
             routes=self._routes,
             exception_handlers={

@@ -177,6 +177,27 @@ class Intake:
             await asyncio.to_thread(self._blobs.delete, invocation)
             raise
 
+    async def json_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """A body of JSON as it came, or nothing; UnsupportedMediaType for what says it is other."""
+        self._check_length(headers)
+        kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+        if kind not in UNSAID and kind != JSON:
+            raise UnsupportedMediaType(f"this takes JSON, not {kind}: send Content-Type: {JSON}")
+        return await self._read_whole(receive)
+
+    def edited(self, validator: Validator, payload: Payload, body: bytes) -> Payload:
+        """The payload with the JSON object of a body for its parameters, if the schema takes it."""
+        validator.check(parse_object(body), frozenset(part.name for part in payload.parts))
+        return Payload(body or b"{}", payload.parts)
+
+    async def outlined(self, invocation: str, payload: Payload) -> Payload:
+        """The payload with its parameters in the blob store, where they are too long to travel."""
+        if payload.parameters is None or len(payload.parameters) <= INLINE_LIMIT:
+            return payload
+        key = f"{invocation}/{INPUT}"
+        await asyncio.to_thread(self._blobs.write, key, payload.parameters)
+        return Payload(None, payload.parts, key)
+
     async def _read_other(
         self,
         validator: Validator,
@@ -213,11 +234,7 @@ class Intake:
             parameters = given | parameters
             body = orjson.dumps(parameters)
         validator.check(parameters)
-        if len(body) <= INLINE_LIMIT:
-            return Payload(body or b"{}")
-        key = f"{invocation}/{INPUT}"
-        await asyncio.to_thread(self._blobs.write, key, body)
-        return Payload(None, (), key)
+        return await self.outlined(invocation, Payload(body or b"{}"))
 
     async def _of_form(
         self,

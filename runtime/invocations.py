@@ -86,10 +86,16 @@ class Invocations(ABC):
         async with self._creating:
             earlier = await self._earlier(invocation)
             if earlier is None:
-                await self.submit(invocation, durable=True, awaited=awaited)
-                if invocation.idempotency_key:
-                    self._keys[invocation.idempotency_key] = invocation.id
-                return invocation
+                try:
+                    await self.submit(invocation, durable=True, awaited=awaited)
+                except Conflict:  # another gateway was first
+                    earlier = await self._earlier(invocation)
+                    if earlier is None:
+                        raise
+                else:
+                    if invocation.idempotency_key:
+                        self._keys[invocation.idempotency_key] = invocation.id
+                    return invocation
         if earlier.fingerprint != invocation.fingerprint:
             what = "idempotency key" if invocation.idempotency_key else "id"
             raise Conflict(
@@ -100,8 +106,10 @@ class Invocations(ABC):
 
     async def _earlier(self, invocation: Invocation) -> Invocation | None:
         key = invocation.idempotency_key
-        if key is None:
-            return await self.get(invocation.id)
+        return await self.get(invocation.id) if key is None else await self.by_key(key)
+
+    async def by_key(self, key: str) -> Invocation | None:
+        """The invocation that was created under an idempotency key, live or stored."""
         if (id := self._keys.get(key)) and (live := self.live.get(id)):
             return live
         stored = await self._ledger.by_idempotency_key(key)

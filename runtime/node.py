@@ -21,6 +21,7 @@ from runtime.blobs import Blobs
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
 from runtime.catalog import Catalog
+from runtime.clearance import Clearance
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError
 from runtime.feeder import WINDOW, Feeder
@@ -29,6 +30,8 @@ from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
 from runtime.invocations import GIVEN_BACK_LIMIT, EmbeddedInvocations
 from runtime.ledger import Ledger, ScalingDecision
+from runtime.letter_routes import LetterRoutes
+from runtime.letters import Letters
 from runtime.model import Device, queue_name
 from runtime.pool import Pool
 from runtime.reports import Reports
@@ -87,7 +90,14 @@ class Node:
             self.admission, fleet, self.catalog, self.invocations, ledger, self.metrics
         )
         answers = Answers(settings, self.blobs, self.invocations)
-        self.gateway = Gateway(settings, self.admission, answers, reports, self.invocations, ledger)
+        self.letters = Letters(
+            self.broker, ledger, self.admission, self.invocations, lambda: self.catalog.functions
+        )
+        self.clearance = Clearance(self.letters, self.admission, fleet.depth, settings.queue_limit)
+        desk = LetterRoutes(self.letters, self.clearance, self.admission, answers)
+        self.gateway = Gateway(
+            settings, self.admission, answers, reports, desk, self.invocations, ledger
+        )
         self.sending = sending_of(settings, self.broker, ledger)
         if self.sending:
             self.invocations.on_stored = self.sending.enqueue
@@ -106,6 +116,7 @@ class Node:
         resumed = await self.invocations.resume(self._max_attempts)
         if resumed:
             log.info("queued %d unfinished invocations again", resumed)
+        self.letters.recall(self.broker)
         self.feeder.start()
         if self.sending:
             await self.sending.start(forgetful=True)
@@ -165,6 +176,8 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.clearance.close()
+        await self.letters.close()
         if self.sending:
             await self.sending.close()
         await self.invocations.recorder.close()

@@ -26,6 +26,7 @@ from runtime.brokers import QueueSpec
 from runtime.brokers.rabbitmq import Address, RabbitBroker, check_timeout
 from runtime.bus import Bus
 from runtime.catalog import Catalog
+from runtime.clearance import Clearance
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError, LumbreError, Unavailable
 from runtime.feeder import WINDOW, Feeder, publish_all
@@ -34,6 +35,8 @@ from runtime.gateway import Gateway
 from runtime.invocations import GIVEN_BACK_LIMIT
 from runtime.janitor import Janitor
 from runtime.ledger import Ledger, ScalingDecision
+from runtime.letter_routes import LetterRoutes
+from runtime.letters import Letters
 from runtime.model import DEVICES, Device, Invocation, PoolState, queue_name
 from runtime.pool import Pool
 from runtime.recorder import Recorder
@@ -251,7 +254,16 @@ class GatewayRole:
             self._admission, self._workers, catalog, self._invocations, ledger, self._metrics
         )
         answers = Answers(settings, blobs, self._invocations)
-        self.app = Gateway(settings, self._admission, answers, reports, self._invocations, ledger)
+        letters = Letters(
+            self._bus, ledger, self._admission, self._invocations, lambda: catalog.functions
+        )
+        self._clearance = Clearance(
+            letters, self._admission, self._workers.depth, settings.queue_limit
+        )
+        desk = LetterRoutes(letters, self._clearance, self._admission, answers)
+        self.app = Gateway(
+            settings, self._admission, answers, reports, desk, self._invocations, ledger
+        )
         self._recording = (
             RecorderRole(settings, ledger, self._invocations, self._metrics) if records else None
         )
@@ -280,6 +292,7 @@ class GatewayRole:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self._clearance.close()
         await self._workers.close()
         await self._invocations.close()
         await self._bus.settle(SETTLE)

@@ -59,6 +59,12 @@ class SettledLetters:
             for row in await self._database.read(query)
         }
 
+    async def functions(self) -> list[str]:
+        """The functions that have dead invocations."""
+        c = schema.invocations.c
+        query = select(c.function).distinct().where(c.status == Status.DEAD)
+        return [function for (function,) in await self._database.read(query)]
+
     async def left(self, most: int, chunk: int = 500) -> AsyncIterator[list[Invocation]]:
         """Dead invocations whose letter nobody has dealt with, the oldest first, at most so many.
 

@@ -20,6 +20,7 @@ from runtime.model import (
     Device,
     Invocation,
     Part,
+    Payload,
     PoolState,
     ReplicaCounts,
 )
@@ -56,7 +57,7 @@ def invocation_view(invocation: Invocation, *, debug: bool = False) -> dict[str,
         "replica": invocation.replica,
         "simulated": is_simulated(invocation),
         "error": _error_view(invocation, debug),
-        "input": _input_view(invocation),
+        "input": input_view(message.payload),
         "links": {
             "self": link,
             "result": f"{link}/result",
@@ -157,8 +158,8 @@ def _error_view(invocation: Invocation, debug: bool) -> dict[str, Any] | None:
     return view
 
 
-def _input_view(invocation: Invocation) -> dict[str, Any]:
-    payload = invocation.message.payload
+def input_view(payload: Payload) -> dict[str, Any]:
+    """An input as the API shows it; parameters that are too large to travel are null."""
     view: dict[str, Any] = {"parameters": None}
     if payload.parameters is not None:
         view["parameters"] = orjson.Fragment(payload.parameters)

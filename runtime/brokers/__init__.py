@@ -119,6 +119,9 @@ class Broker(Protocol):
     async def discard(self, function: str, invocation: str) -> bool:
         """Forget a dead letter; False if there is no such letter."""
 
+    async def discard_many(self, function: str, choose: Callable[[DeadLetter], bool]) -> int:
+        """Forget each dead letter that is chosen, in one pass; how many were."""
+
     async def purge(self, queue: str) -> int:
         """Drop every ready and delayed message; returns how many."""
 

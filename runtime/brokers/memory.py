@@ -10,7 +10,7 @@ the ledger's rows.
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -99,6 +99,16 @@ class MemoryBroker:
 
     async def discard(self, function: str, invocation: str) -> bool:
         return self._dead.forget(function, invocation)
+
+    async def discard_many(self, function: str, choose: Callable[[DeadLetter], bool]) -> int:
+        return self._dead.forget_many(function, choose)
+
+    def recall(self, letters: Iterable[DeadLetter]) -> None:
+        """Take over dead letters that an earlier process had, in any order.
+
+        They come before those there are; an invocation that has some keeps only its own.
+        """
+        self._dead.recall(letters)
 
     async def purge(self, queue: str) -> int:
         return self._queues[queue].purge()
@@ -376,6 +386,27 @@ class _DeadLetters:
         letter = DeadLetter(message, queue, reason, self._clock())
         self._letters.setdefault(message.function, {}).setdefault(message.id, []).append(letter)
         self._counts[queue] += 1
+
+    def forget_many(self, function: str, choose: Callable[[DeadLetter], bool]) -> int:
+        every = list(chain.from_iterable(self._letters.get(function, {}).values()))
+        chosen = [letter for letter in every if choose(letter)]
+        for letter in chosen:
+            self._letters[function][letter.message.id].remove(letter)
+            self._counts[letter.queue] -= 1
+        for id in {letter.message.id for letter in chosen}:
+            if not self._letters[function][id]:
+                del self._letters[function][id]
+        return len(chosen)
+
+    def recall(self, letters: Iterable[DeadLetter]) -> None:
+        earlier: dict[str, dict[str, list[DeadLetter]]] = {}
+        for letter in sorted(letters, key=lambda letter: letter.at):
+            message = letter.message
+            if message.id not in self._letters.get(message.function, ()):
+                earlier.setdefault(message.function, {}).setdefault(message.id, []).append(letter)
+                self._counts[letter.queue] += 1
+        for function, recalled in earlier.items():
+            self._letters[function] = recalled | self._letters.get(function, {})
 
     def count(self, queue: str) -> int:
         return self._counts[queue]
