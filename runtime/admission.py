@@ -194,6 +194,10 @@ class Admission:
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {known}"
         raise NotFound(f"there is no function {name!r}; {hint}")
 
+    def door(self, spec: FunctionSpec, asked: str) -> tuple[Validator, Device]:
+        """What inputs of a function are checked by, and where they are to run; else as `accept`."""
+        return self._validator(spec), self._device(spec, asked)
+
     def _validator(self, spec: FunctionSpec) -> Validator:
         validator = self._validators.get(spec.name)
         if validator is None or validator.spec is not spec:

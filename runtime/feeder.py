@@ -1,10 +1,10 @@
 """From the ledger to the queues: what is accepted and not published, is published.
 
 Batches are accepted as rows and fed from there, a window at a time, so that a hundred thousand
-inputs are held by the ledger and not by anybody's memory, and whoever calls meanwhile does not stand
-behind all of them.  Batches of one queue take turns.  And an invocation whose gateway died between
-the row and the publish finds its way here.  One process does it at a time, under a lease; should
-two overlap, a message goes out twice and its outcome is recorded once.
+inputs are held by the ledger and not by anybody's memory, and whoever calls meanwhile does not
+stand behind all of them.  Batches of one queue take turns.  And an invocation whose gateway died
+between the row and the publish finds its way here.  One process does it at a time, under a lease;
+should two overlap, a message goes out twice and its outcome is recorded once.
 """
 
 import asyncio

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from runtime.admission import Admission
 from runtime.answers import Answers, json_answer
+from runtime.batch_routes import BatchRoutes
 from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
@@ -57,6 +58,7 @@ class Gateway:
         letters: LetterRoutes,
         invocations: Invocations,
         ledger: Ledger,
+        batches: BatchRoutes,
     ) -> None:
         self._settings = settings
         self._admission = admission
@@ -64,7 +66,7 @@ class Gateway:
         self._invocations = invocations
         self._ledger = ledger
         self._putting = WeakValueDictionary[str, asyncio.Lock]()  # by id, while it is created
-        self._routes = [*self.routes(), *reports.routes(), *letters.routes()]
+        self._routes = [*self.routes(), *reports.routes(), *batches.routes(), *letters.routes()]
         self._app = Starlette(
             routes=self._routes,
             exception_handlers={
@@ -106,6 +108,7 @@ class Gateway:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Everything but invoking, through Starlette."""
+        scope["lumbre.send"] = send  # Starlette wraps it, and `hang_up` needs it as it is
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             try:
                 refuse_other_sites(dict(scope["headers"]))
@@ -197,6 +200,7 @@ class Gateway:
             since=since,
             cursor=query.get("cursor"),
             limit=limit,
+            batch=query.get("batch"),
         )
         views = [invocation_view(item, debug=self._settings.debug) for item in items]
         following = dict(query) | {"cursor": cursor}

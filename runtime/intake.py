@@ -350,7 +350,7 @@ class Intake:
         )
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, what: str = "the body") -> dict[str, Any]:
     """A JSON object from a body; an empty body is an empty object; BadRequest for anything else."""
     if not body:
         return {}
@@ -358,12 +358,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
         parameters = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(
-            f'the body is no JSON: {error}; send an object such as {{"n": 512}}'
+            f'{what} is no JSON: {error}; send an object such as {{"n": 512}}'
         ) from None
     if not isinstance(parameters, dict):
-        raise BadRequest('the body must be a JSON object of parameters, such as {"n": 512}')
+        raise BadRequest(f'{what} must be a JSON object of parameters, such as {{"n": 512}}')
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(parameters) > MAX_DEPTH:
-        raise BadRequest(f"the body nests deeper than {MAX_DEPTH} arrays and objects")
+        raise BadRequest(f"{what} nests deeper than {MAX_DEPTH} arrays and objects")
     return parameters
 
 

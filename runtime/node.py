@@ -17,6 +17,8 @@ import uvloop
 from autoscaler.local import LocalScaler
 from runtime.admission import Admission
 from runtime.answers import Answers
+from runtime.batch_routes import BatchRoutes
+from runtime.batches import Batches
 from runtime.blobs import Blobs
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
@@ -95,8 +97,10 @@ class Node:
         )
         self.clearance = Clearance(self.letters, self.admission, fleet.depth, settings.queue_limit)
         desk = LetterRoutes(self.letters, self.clearance, self.admission, answers)
+        self.batches = Batches(ledger, self.invocations, self.feeder.wake)
+        batches = BatchRoutes(self.admission, self.batches, self.invocations, ledger)
         self.gateway = Gateway(
-            settings, self.admission, answers, reports, desk, self.invocations, ledger
+            settings, self.admission, answers, reports, desk, self.invocations, ledger, batches
         )
         self.sending = sending_of(settings, self.broker, ledger)
         if self.sending:
@@ -113,6 +117,7 @@ class Node:
         await self.invocations.recorder.start()
         await self.catalog.refresh()
         await self._serve(self.catalog.functions.values())
+        await self.batches.start(alone=True)
         resumed = await self.invocations.resume(self._max_attempts)
         if resumed:
             log.info("queued %d unfinished invocations again", resumed)
@@ -173,6 +178,7 @@ class Node:
 
     async def close(self) -> None:
         """Write what is left and end every process."""
+        await self.batches.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -21,6 +21,8 @@ import uvloop
 from autoscaler.local import LocalScaler
 from runtime.admission import Admission
 from runtime.answers import Answers
+from runtime.batch_routes import BatchRoutes
+from runtime.batches import Batches
 from runtime.blobs import Blobs
 from runtime.brokers import QueueSpec
 from runtime.brokers.rabbitmq import Address, RabbitBroker, check_timeout
@@ -261,11 +263,14 @@ class GatewayRole:
             letters, self._admission, self._workers.depth, settings.queue_limit
         )
         desk = LetterRoutes(letters, self._clearance, self._admission, answers)
-        self.app = Gateway(
-            settings, self._admission, answers, reports, desk, self._invocations, ledger
-        )
         self._recording = (
             RecorderRole(settings, ledger, self._invocations, self._metrics) if records else None
+        )
+        wake = self._recording.feeder.wake if self._recording else void
+        self._batches = Batches(ledger, self._invocations, wake)
+        batches = BatchRoutes(self._admission, self._batches, self._invocations, ledger)
+        self.app = Gateway(
+            settings, self._admission, answers, reports, desk, self._invocations, ledger, batches
         )
         self._bus.on_signal = self._signalled
         self._tasks = _Tasks()
@@ -277,6 +282,7 @@ class GatewayRole:
         if self._recording:
             await self._recording.start()
         self._invocations.start()
+        await self._batches.start(alone=False)
         await self._workers.start()
         await asyncio.sleep(ROLL_CALL)
         self._admission.described.set()
@@ -292,6 +298,7 @@ class GatewayRole:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self._batches.close()
         await self._clearance.close()
         await self._workers.close()
         await self._invocations.close()
@@ -452,7 +459,7 @@ class WorkerRole:
         self._bus.signal(DECISION, orjson.dumps(asdict(decision)))
 
 
-def void(_: object) -> None:
+def void(*_: object) -> None:
     """Nothing."""
 
 
