@@ -452,7 +452,7 @@ class Ledger:
                 return 0
             some = select(invocations.c.id).where(invocations.c.batch == id).limit(limit)
             ids = list(await connection.scalars(some.with_for_update(skip_locked=True)))
-            gone = await self._remove(connection, ids)
+            gone = await self._remove(connection, ids, accepted=False)
             left = select(invocations.c.id).where(invocations.c.batch == id).limit(1)
             if await connection.scalar(left) is None:
                 await connection.execute(schema.batches.delete().where(c.id == id))
@@ -593,7 +593,9 @@ class Ledger:
         together = union_all(*(select(each) for each in ranges)).subquery()
         return select(together).order_by(together.c.batch_index).limit(limit)
 
-    async def _remove(self, connection: AsyncConnection, ids: list[str]) -> int:
+    async def _remove(
+        self, connection: AsyncConnection, ids: list[str], *, accepted: bool = True
+    ) -> int:
         """Delete invocations with what belongs to them, and tally that; how many."""
         if not ids:
             return 0
@@ -601,7 +603,8 @@ class Ledger:
             await connection.execute(table.delete().where(self._among(table.c.invocation, ids)))
         delete = invocations.delete().where(self._among(invocations.c.id, ids))
         gone = list(await connection.scalars(delete.returning(invocations.c.status)))
-        await self._tally(connection, Counter(f"purged.{status}" for status in gone))
+        purged = Counter(f"purged.{status}" for status in gone)
+        await self._tally(connection, purged if accepted else Counter(accepted=-len(gone)))
         return len(gone)
 
     def _among(self, column: ColumnElement[str], ids: Collection[str]) -> TextClause:
