@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, Select, func, literal, null, select, text, tuple_, union_all
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Select, func, literal, null, select, text, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import ColumnElement, TextClause
 
-from runtime import database, rows, schema, sqlite
+from runtime import database, rows, schema
 from runtime.audit import Audit, audit
 from runtime.batch_rows import BatchRows
 from runtime.database import RETRY_AFTER as RETRY_AFTER
@@ -82,27 +81,20 @@ class Ledger:
 
     @classmethod
     async def open(cls, url: str) -> "Ledger":
-        """Open the ledger at `sqlite:///path`, and make it, with its folder, where there is none.
+        """Open the ledger at `sqlite:///path` or `postgresql://user:password@host/database`.
 
-        ConfigurationError, in one line, where that cannot be.
+        A SQLite file is made, with its folder, where there is none, and one of an earlier revision
+        is brought to this one.  In PostgreSQL that is for `lumbre migrate` to do.
+        ConfigurationError, in one line, where it cannot be used; Unavailable where its server is
+        away.
         """
-        parsed = database.address(url)
+        opened = await database.connect(database.address(url))
         try:
-            await asyncio.to_thread(sqlite.create, parsed)
-        except OSError as error:
-            raise _unusable(parsed, error.strerror or str(error)) from error
-        except sqlite.Error as error:
-            raise _unusable(parsed, str(error)) from error
-        ledger = cls(database.open_sqlite(parsed))
-        try:
-            await ledger._prepare()
-        except SQLAlchemyError as error:
-            await ledger.close()
-            raise _unusable(parsed, database.reason(error)) from error
-        except ConfigurationError:
-            await ledger.close()
+            await _prepare(opened, url)
+        except BaseException:
+            await opened.close()
             raise
-        return ledger
+        return cls(opened)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -279,7 +271,9 @@ class Ledger:
         newest = await self._scalar(select(func.max(c.id)).where(schema.UNFINISHED))
         if newest is None:
             return
-        query = _ALL.where(schema.UNFINISHED, c.published, c.id <= newest).order_by(c.id).limit(chunk)
+        query = (
+            _ALL.where(schema.UNFINISHED, c.published, c.id <= newest).order_by(c.id).limit(chunk)
+        )
         last = ""
         while last < newest:
             found = await self._invocations(query.where(c.id > last))
@@ -438,23 +432,24 @@ class Ledger:
     async def drop_batch(self, id: str, limit: int) -> int:
         """Take away at most `limit` invocations of a batch that was never accepted; how many.
 
-        The batch itself goes with the last of them, or is gone already, and can no longer be
-        accepted from the first call on.  One that was accepted, or cancelled by somebody, stays as it is: 0.
+        The batch itself goes with the last of them, and can no longer be accepted from the first
+        call on.  One that was accepted, or cancelled by somebody, stays as it is: 0.  Where the
+        batch is gone already, what came for it since is taken away.
         """
         c = schema.batches.c
         droppable = (BatchState.ACCEPTING, BatchState.DROPPED)
         claim = schema.batches.update().where(c.id == id, c.state.in_(droppable))
-        known = select(literal(1)).where(c.id == id)
+        some = select(invocations.c.id).where(invocations.c.batch == id).limit(limit)
 
         async def drop(connection: AsyncConnection) -> int:
-            claimed = await connection.execute(claim.values(state=BatchState.DROPPED))
-            if not claimed.rowcount and await connection.scalar(known):
-                return 0
-            some = select(invocations.c.id).where(invocations.c.batch == id).limit(limit)
-            ids = list(await connection.scalars(some.with_for_update(skip_locked=True)))
+            which = some
+            if not (await connection.execute(claim.values(state=BatchState.DROPPED))).rowcount:
+                if await connection.scalar(select(c.id).where(c.id == id)) is not None:
+                    return 0
+                which = some.where(schema.UNPUBLISHED)
+            ids = list(await connection.scalars(which.with_for_update(skip_locked=True)))
             gone = await self._remove(connection, ids, accepted=False)
-            left = select(invocations.c.id).where(invocations.c.batch == id).limit(1)
-            if await connection.scalar(left) is None:
+            if await connection.scalar(some.limit(1)) is None:
                 await connection.execute(schema.batches.delete().where(c.id == id))
             return gone
 
@@ -611,21 +606,26 @@ class Ledger:
         sql = self._database.dialect.among(str(column), ":among")
         return text(sql).bindparams(among=rows.encode(list(ids)))
 
-    async def _prepare(self) -> None:
-        """Make the tables, or see that they are of a version this code knows."""
-        async with self._database.writer.begin() as connection:
-            await connection.run_sync(schema.metadata.create_all)
-            version = select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
-            found = await connection.scalar(version)
-            if found is None:
-                row = {"name": "schema_version", "value": str(schema.VERSION)}
-                await connection.execute(schema.meta.insert(), row)
-            elif int(found) > schema.VERSION:
-                raise ConfigurationError(
-                    f"the ledger {self._database.writer.url.database} has schema version {found},"
-                    f" and this Lumbre knows {schema.VERSION}: install the newer Lumbre that made"
-                    " it"
-                )
+
+async def _prepare(opened: Database, url: str) -> None:
+    """See to it that the tables are those this code knows."""
+    dialect = opened.dialect
+    async with opened.preparing() as connection:
+        found = await opened.revision(connection)
+        if found is None and dialect.SELF_MADE:
+            await opened.make_tables(connection)
+            found = schema.REVISION
+    if found == schema.REVISION:
+        return
+    if not dialect.SELF_MADE:
+        has = "no tables yet" if found is None else f"revision {found or 'none'}"
+        raise ConfigurationError(
+            f"the ledger {dialect.name(opened.url)} has {has}, and this Lumbre needs"
+            f" {schema.REVISION}: run: lumbre migrate"
+        )
+    from runtime import migrate  # Alembic, which takes as long to import as all of this to run
+
+    await asyncio.to_thread(migrate.upgrade, url)
 
 
 class _NotAllOfThem(Exception):
@@ -708,10 +708,3 @@ def _place_of(cursor: str) -> tuple[float, str]:
     if version != "2" or not id or not math.isfinite(created_at):
         raise wrong
     return created_at, rows.storable(id)
-
-
-def _unusable(url: URL, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the ledger {url.database} cannot be used ({reason}): let LUMBRE_LEDGER_URL name a file"
-        " this process may write, made by Lumbre or not yet there"
-    )

@@ -18,6 +18,8 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     text,
@@ -26,7 +28,7 @@ from sqlalchemy.sql.expression import TextClause
 
 from runtime.model import TERMINAL, Device, Status
 
-VERSION = 2  # of the schema; a ledger of a newer one is not opened
+REVISION = "0001"  # of `runtime/migrations`, the newest: it makes what is described here
 
 # Spelled out rather than bound, because a planner uses a partial index only where the query says
 # literally what the index says; and "not terminal" rather than "queued or running", because SQLite
@@ -186,11 +188,12 @@ totals = Table(
     Column("count", _INTEGER, nullable=False),
 )
 
-meta = Table(
-    "meta",
-    metadata,
-    Column("name", _TEXT, primary_key=True),
-    Column("value", _TEXT, nullable=False),
+# Alembic's, and like it: which revision this is.
+revisions = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
 

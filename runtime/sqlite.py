@@ -8,16 +8,16 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
-from sqlite3 import Error as Error
 from typing import Any
 
 from sqlalchemy import URL, Connection, Table, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from runtime.errors import ConfigurationError
+from runtime.errors import ConfigurationError, LumbreError
 
 BUSY_TIMEOUT = 5000  # milliseconds to wait for another process that writes
 READERS = 4  # connections that read; each has a thread of its own
+SELF_MADE = True  # its tables are made, and changed, by whoever opens it
 PARTS = 1  # of a tally: one process writes at a time whatever we do
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to a millisecond
 OLDEST = (3, 35)  # RETURNING and MATERIALIZED
@@ -34,8 +34,8 @@ PRAGMAS = (
 def create(url: URL) -> None:
     """Make the file and its folder where there are none, and turn its write-ahead log on.
 
-    Blocks; call it in a thread.  Raises ConfigurationError for a URL without a file, and OSError
-    or Error where the file cannot be made, or is no database.
+    Blocks; call it in a thread.  ConfigurationError for a URL without a file, and where the file
+    cannot be made, or is no database.
     """
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConfigurationError(
@@ -46,9 +46,18 @@ def create(url: URL) -> None:
             "the ledger must outlive the process: give LUMBRE_LEDGER_URL a file, such as"
             " sqlite:///.lumbre/ledger.db"
         )
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _create(url.database)
+    except OSError as error:
+        raise unusable(url, error, error.strerror or str(error)) from error
+    except sqlite3.Error as error:
+        raise unusable(url, error, str(error)) from error
+
+
+def _create(file: str) -> None:
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + BUSY_TIMEOUT / 1000
-    with closing(sqlite3.connect(url.database)) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         while not _log_ahead(connection):
             if time.monotonic() > deadline:
                 raise OSError("another process keeps it locked")
@@ -148,6 +157,27 @@ async def changed(connection: AsyncConnection, sql: str, rows: str) -> int:
 
 async def lock(connection: AsyncConnection, table: Table, ids: str) -> None:
     """Nothing: whoever writes has the whole file to himself."""
+
+
+async def alone(connection: AsyncConnection) -> None:
+    """Nothing, for the same reason."""
+
+
+async def check(connection: AsyncConnection) -> None:
+    """Nothing: `create` has seen to it."""
+
+
+def unusable(url: URL, error: BaseException, reason: str) -> LumbreError:
+    """What to tell somebody whose ledger cannot be opened."""
+    return ConfigurationError(
+        f"the ledger {url.database} cannot be used ({reason}): let LUMBRE_LEDGER_URL name a file"
+        " this process may write, made by Lumbre or not yet there"
+    )
+
+
+def name(url: URL) -> str:
+    """What to call the ledger in a message."""
+    return str(url.database)
 
 
 def passes(error: BaseException) -> bool:

@@ -1,22 +1,19 @@
-"""The ledger on real SQLite files."""
+"""The ledger, in each database that it may lie in."""
 
 import asyncio
-import os
-import sqlite3
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime import schema, sqlite
-from runtime.errors import BadRequest, ConfigurationError, Unavailable
-from runtime.ledger import Attempt, Ledger, ScalingDecision
+from runtime.errors import BadRequest, ConfigurationError
+from runtime.ledger import (
+    Attempt,
+    Ledger,
+    ScalingDecision,
+)
 from runtime.model import (
     DEVICES,
     JSON,
@@ -29,8 +26,11 @@ from runtime.model import (
     Status,
     new_id,
 )
+from tests.places import Place
 
-PROPERTY = settings(max_examples=25, deadline=None)
+PROPERTY = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 UNFINISHED = sorted(set(Status) - TERMINAL)
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -112,40 +112,8 @@ def make(status: Status = Status.QUEUED, function: str = "noop", **fields: Any) 
     return Invocation(message, requested_device="auto", version="v1", status=status, **fields)
 
 
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-async def ledger(path: Path) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(url(path))
-    yield ledger
-    await ledger.close()
-
-
-@asynccontextmanager
-async def temporary() -> AsyncIterator[Ledger]:
-    """A new ledger for one example of a property."""
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = await Ledger.open(url(Path(folder) / "ledger.db"))
-        try:
-            yield ledger
-        finally:
-            await ledger.close()
-
-
 async def all_unfinished(ledger: Ledger, chunk: int = 500) -> list[Invocation]:
     return [i async for batch in ledger.unfinished(chunk) for i in batch]
-
-
-def by_hand(path: Path, statement: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        return connection.execute(statement).fetchall()
 
 
 # --- rows -------------------------------------------------------------------------------------
@@ -153,8 +121,10 @@ def by_hand(path: Path, statement: str) -> list[Any]:
 
 @PROPERTY
 @given(st.lists(invocations, max_size=4))
-async def test_what_is_read_is_always_what_was_written(batch: list[Invocation]) -> None:
-    async with temporary() as ledger:
+async def test_what_is_read_is_always_what_was_written(
+    place: Place, batch: list[Invocation]
+) -> None:
+    async with place.emptied() as ledger:
         await ledger.write(batch)
         for invocation in batch:
             assert await ledger.get(invocation.id) == invocation
@@ -162,7 +132,9 @@ async def test_what_is_read_is_always_what_was_written(batch: list[Invocation]) 
 
 @PROPERTY
 @given(invocations, invocations)
-async def test_an_update_writes_everything_that_changes(a: Invocation, b: Invocation) -> None:
+async def test_an_update_writes_everything_that_changes(
+    place: Place, a: Invocation, b: Invocation
+) -> None:
     a.message.attempt = 1
     queued = replace(a, status=Status.QUEUED, published=False)
     changed = replace(
@@ -176,7 +148,7 @@ async def test_an_update_writes_everything_that_changes(a: Invocation, b: Invoca
         batch=a.batch,
         batch_index=a.batch_index,
     )
-    async with temporary() as ledger:
+    async with place.emptied() as ledger:
         await ledger.write([queued])
         await ledger.write([changed], known={a.id})
         assert await ledger.get(a.id) == changed
@@ -243,13 +215,13 @@ def stays(held: tuple[Status, int], came: tuple[Status, int]) -> bool:
 @PROPERTY
 @given(st.lists(st.tuples(reports, st.booleans()), min_size=1), st.booleans())
 async def test_a_row_always_says_the_newest_and_its_first_terminal_status_stays(
-    writes: list[tuple[tuple[Status, int], bool]], at_once: bool
+    place: Place, writes: list[tuple[tuple[Status, int], bool]], at_once: bool
 ) -> None:
     id = new_id()
     states = [told(id, *report, log=str(n)) for n, (report, _) in enumerate(writes)]
     held = states[0]
     ignored = 0
-    async with temporary() as ledger:
+    async with place.emptied() as ledger:
         for n, (state, (report, known)) in enumerate(zip(states, writes, strict=True)):
             if n and stays((held.status, held.message.attempt), report):
                 ignored += state.terminal
@@ -280,13 +252,13 @@ batches = st.lists(  # of (which invocation, what is reported, its idempotency k
 @PROPERTY
 @given(batches, st.booleans())
 async def test_the_audit_holds_after_any_sequence_of_writes(
-    writes: list[list[tuple[int, tuple[Status, int], str | None]]], remember: bool
+    place: Place, writes: list[list[tuple[int, tuple[Status, int], str | None]]], remember: bool
 ) -> None:
     ids = [new_id() for _ in range(6)]
     model: dict[str, tuple[Status, int]] = {}
     keys: dict[str, str] = {}
     known: set[str] = set()
-    async with temporary() as ledger:
+    async with place.emptied() as ledger:
         for batch in writes:
             written = await ledger.write(
                 [told(ids[n], *report, idempotency_key=key) for n, report, key in batch],
@@ -358,20 +330,22 @@ async def test_the_states_written_are_those_at_the_call(ledger: Ledger) -> None:
     ],
 )
 async def test_the_audit_finds_what_was_changed_by_hand(
-    ledger: Ledger, path: Path, statement: str, problem: str
+    ledger: Ledger, place: Place, statement: str, problem: str
 ) -> None:
     await ledger.write([make(), make(Status.SUCCEEDED)])
     assert (await ledger.audit()).holds
-    by_hand(path, statement)
+    await place.do(statement)
     audit = await ledger.audit()
     assert not audit.holds
     assert problem in " ".join(audit.problems)
 
 
-async def test_rows_purged_on_purpose_count_as_held(ledger: Ledger, path: Path) -> None:
+async def test_rows_purged_on_purpose_count_as_held(ledger: Ledger, place: Place) -> None:
     await ledger.write([make(), make(Status.SUCCEEDED)])
-    by_hand(path, "DELETE FROM invocations WHERE status = 'succeeded'")
-    by_hand(path, "INSERT INTO totals VALUES ('purged.succeeded', 0, 1)")
+    await place.do(
+        "DELETE FROM invocations WHERE status = 'succeeded'",
+        "INSERT INTO totals VALUES ('purged.succeeded', 0, 1)",
+    )
     assert (await ledger.audit()).holds
 
 
@@ -381,10 +355,10 @@ async def test_rows_purged_on_purpose_count_as_held(ledger: Ledger, path: Path) 
 @PROPERTY
 @given(st.integers(0, 25), st.integers(1, 10), st.integers(0, 3))
 async def test_paging_visits_every_row_once_in_order_while_rows_are_added(
-    count: int, limit: int, added: int
+    place: Place, count: int, limit: int, added: int
 ) -> None:
     before = [make() for _ in range(count)]
-    async with temporary() as ledger:
+    async with place.emptied() as ledger:
         await ledger.write(before)
         seen: list[str] = []
         cursor = None
@@ -403,10 +377,10 @@ async def test_paging_visits_every_row_once_in_order_while_rows_are_added(
 @PROPERTY
 @given(st.integers(0, 12), st.integers(1, 5))
 async def test_unfinished_gives_every_row_once_while_they_finish_and_others_come(
-    count: int, chunk: int
+    place: Place, count: int, chunk: int
 ) -> None:
     rows = [make(UNFINISHED[n % 2]) for n in range(count)]
-    async with temporary() as ledger:
+    async with place.emptied() as ledger:
         await ledger.write([*rows, *(make(status) for status in TERMINAL)])
         seen: list[Invocation] = []
         async for batch in ledger.unfinished(chunk):
@@ -474,175 +448,26 @@ async def test_attempts_and_decisions_are_kept_in_order(ledger: Ledger) -> None:
     assert await ledger.decisions(None, 2) == [other, decisions[2]]
 
 
-# --- locks and plans --------------------------------------------------------------------------
-
-
-async def test_reading_goes_on_while_somebody_writes(ledger: Ledger, path: Path) -> None:
-    invocation = make()
-    await ledger.write([invocation])
-    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
-        writer.execute("UPDATE invocations SET status = 'running'")
-        assert await ledger.get(invocation.id) == invocation
-        assert (await ledger.audit()).holds
-
-
-async def test_writing_goes_on_while_somebody_reads(ledger: Ledger, path: Path) -> None:
-    await ledger.write([make()])
-    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM invocations").fetchall()
-        await ledger.write([make()])
-        assert len((await ledger.find())[0]) == 2
-
-
-async def test_a_write_waits_for_another_process_that_writes(ledger: Ledger, path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        writing = asyncio.create_task(ledger.write([make()]))
-        await ledger.get("nobody")  # a turn of the loop and of the reader's thread
-        assert not writing.done()
-        other.execute("COMMIT")
-        await writing
-    assert (await ledger.audit()).accepted == 1
-
-
-async def test_a_write_that_fails_leaves_nothing_and_the_next_works(
-    ledger: Ledger, path: Path
-) -> None:
-    by_hand(
-        path, "CREATE TRIGGER full BEFORE INSERT ON totals BEGIN SELECT RAISE(ABORT, 'full'); END"
-    )
-    with pytest.raises(Unavailable, match=r"cannot be written \(full\)"):
-        await ledger.write([make()])
-    assert (await ledger.find())[0] == []
-    by_hand(path, "DROP TRIGGER full")
-    await ledger.write([make()])
-    assert (await ledger.audit()).accepted == 1
-
-
-async def test_a_ledger_that_cannot_be_read_is_unavailable(ledger: Ledger, path: Path) -> None:
-    by_hand(path, "DROP TABLE invocations")
-    with pytest.raises(Unavailable, match=r"cannot be read \(no such table: invocations\)"):
-        await ledger.get("anything")
-
-
-async def test_readers_that_give_up_leave_their_connections_usable(ledger: Ledger) -> None:
-    invocation = make()
-    await ledger.write([invocation])
-    for _ in range(3 * sqlite.READERS):
-        reading = asyncio.create_task(ledger.get(invocation.id))
-        await asyncio.sleep(0)
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
-    assert await ledger.get(invocation.id) == invocation
-
-
-async def test_the_queries_that_grow_with_the_ledger_use_its_indexes(
-    ledger: Ledger, path: Path
-) -> None:
-    def plan(query: str, *parameters: str) -> str:
-        with closing(sqlite3.connect(path)) as connection:
-            rows = connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters).fetchall()
-        return "; ".join(row[3] for row in rows)
-
-    # Once an update looked every row up by its status, and was quadratic in the batch.
-    update = ledger._update
-    assert "SEARCH invocations USING INDEX sqlite_autoindex_invocations_1 (id=?)" in plan(
-        update, "[]"
-    )
-    table = "SELECT id FROM invocations WHERE"
-    newest_first = "ORDER BY created_at DESC, id DESC"
-    for query, index in {
-        f"{table} {schema.UNFINISHED} AND id > 'x' ORDER BY id LIMIT 5": "INDEX unfinished",
-        f"{table} created_at < 9 {newest_first}": "INDEX by_creation",
-        f"{table} function = 'f' AND created_at < 9 {newest_first}": "INDEX by_function",
-        f"{table} status = 'dead' AND created_at < 9 {newest_first}": "INDEX by_status",
-        f"{table} function = 'f' AND device = 'cpu' AND {schema.SUCCEEDED}"
-        " ORDER BY id DESC": "INDEX samples",
-        f"{table} idempotency_key = 'k'": "INDEX by_idempotency_key",
-    }.items():
-        assert index in plan(query)
-        assert "TEMP B-TREE" not in plan(query)
-
-
 # --- opening ----------------------------------------------------------------------------------
 
 
-async def test_a_ledger_that_is_opened_again_holds_what_it_held(path: Path) -> None:
+async def test_a_ledger_that_is_opened_again_holds_what_it_held(ledger_url: str) -> None:
     invocation = make(Status.RUNNING)
-    first = await Ledger.open(url(path))
+    first = await Ledger.open(ledger_url)
     await first.write([invocation])
     await first.close()
-    second = await Ledger.open(url(path))
+    second = await Ledger.open(ledger_url)
     assert await all_unfinished(second) == [invocation]
     await second.close()
-
-
-async def test_opening_makes_the_folder(tmp_path: Path) -> None:
-    ledger = await Ledger.open(url(tmp_path / "new" / "state" / "ledger.db"))
-    assert (await ledger.audit()).holds
-    await ledger.close()
-
-
-async def test_two_that_open_a_new_ledger_at_once_share_it(path: Path) -> None:
-    ledgers = await asyncio.gather(*(Ledger.open(url(path)) for _ in range(4)))
-    await asyncio.gather(*(ledger.write([make()]) for ledger in ledgers))
-    assert (await ledgers[0].audit()).accepted == 4
-    for ledger in ledgers:
-        await ledger.close()
-
-
-async def test_opening_waits_for_another_process_that_opens(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    by_hand(path, "CREATE TABLE another (x)")  # and no write-ahead log yet
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    with closing(other):
-        other.execute("BEGIN IMMEDIATE")
-        with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="locked"):
-            patch.setattr(sqlite, "BUSY_TIMEOUT", -1)
-            await Ledger.open(url(path))
-        monkeypatch.setattr("runtime.sqlite.time.sleep", lambda _: other.execute("COMMIT"))
-        await (await Ledger.open(url(path))).close()
-
-
-async def test_a_newer_ledger_is_not_opened(path: Path) -> None:
-    await (await Ledger.open(url(path))).close()
-    by_hand(path, "UPDATE meta SET value = '99' WHERE name = 'schema_version'")
-    with pytest.raises(ConfigurationError, match=r"schema version 99.*install the newer Lumbre"):
-        await Ledger.open(url(path))
-
-
-async def test_what_is_no_ledger_is_refused_in_one_line(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.db"
-    junk.write_bytes(b"not a database, by any means " * 100)
-    for place, reason in {
-        junk: "file is not a database",
-        junk / "ledger.db": "File exists",
-        tmp_path: "unable to open database file",
-    }.items():
-        with pytest.raises(ConfigurationError, match=reason) as caught:
-            await Ledger.open(url(place))
-        assert str(place) in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        await Ledger.open(url(tmp_path / "ledger.db"))
 
 
 @pytest.mark.parametrize(
     ("address", "hint"),
     [
-        ("nonsense", "no database URL"),
+        ("nonsense", "no database URL: write sqlite:///path"),
+        ("postgresql://u:secret@host:port/db", "no database URL"),
         ("mysql://u:secret@host/db", "cannot live in 'mysql'"),
-        ("sqlite://", "must outlive the process"),
-        ("sqlite:///:memory:", "must outlive the process"),
+        ("postgresql+psycopg2://u:secret@host/db", "cannot live in 'postgresql\\+psycopg2'"),
     ],
 )
 async def test_an_address_no_ledger_can_have_is_refused(address: str, hint: str) -> None:

@@ -1,4 +1,4 @@
-"""The recorder, writing to real SQLite files."""
+"""The recorder, writing to real ledgers in each database that they may lie in."""
 
 import asyncio
 import logging
@@ -7,14 +7,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
@@ -24,6 +23,7 @@ from runtime.errors import Conflict, Unavailable
 from runtime.ledger import Attempt, Ledger
 from runtime.model import JSON, TERMINAL, Invocation, Message, Part, Payload, Status, new_id
 from runtime.recorder import Recorder
+from tests.places import Place, SqlitePlace
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,18 +32,6 @@ def make(status: Status = Status.QUEUED, **fields: Any) -> Invocation:
     """An invocation of nothing in particular."""
     message = Message(fields.pop("id", None) or new_id(), "noop", "cpu", Payload(), created_at=1.0)
     return Invocation(message, requested_device="auto", version="v1", status=status, **fields)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-async def ledger(path: Path) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(f"sqlite:///{path}")
-    yield ledger
-    await ledger.close()
 
 
 @pytest.fixture
@@ -89,35 +77,6 @@ def statements() -> Iterator[list[str]]:
         yield said
 
 
-def rows(path: Path) -> set[str]:
-    """The ids of all rows there are, at once and by another connection."""
-    with closing(sqlite3.connect(path)) as connection:
-        return {id for (id,) in connection.execute("SELECT id FROM invocations")}
-
-
-async def by_hand(path: Path, *statements: str) -> None:
-    """Change the ledger by another connection."""
-
-    def change() -> None:
-        with closing(sqlite3.connect(path)) as connection, connection:
-            for statement in statements:
-                connection.execute(statement)
-
-    # In a thread, because a transaction of the recorder's may have to end first.
-    await asyncio.to_thread(change)
-
-
-@asynccontextmanager
-async def broken(path: Path) -> AsyncIterator[None]:
-    """Every write to the ledger fails."""
-    fail = "BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
-    await by_hand(path, f"CREATE TRIGGER broken BEFORE INSERT ON totals {fail}")
-    try:
-        yield
-    finally:
-        await by_hand(path, "DROP TRIGGER broken")
-
-
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
@@ -133,22 +92,22 @@ async def status_of(ledger: Ledger, invocation: Invocation) -> Status | None:
 
 
 async def test_an_accepted_invocation_is_committed_when_accept_returns(
-    recorder: Recorder, path: Path
+    recorder: Recorder, place: Place
 ) -> None:
     invocation = make()
     await recorder.accept(invocation)
-    assert rows(path) == {invocation.id}
+    assert place.ids() == {invocation.id}
 
 
 async def test_a_noted_invocation_is_written_without_anybody_waiting(
-    ledger: Ledger, path: Path
+    ledger: Ledger, place: Place
 ) -> None:
     stored: list[Invocation] = []
     async with running(Recorder(ledger, stored.extend)) as recorder:
         invocation = make(Status.SUCCEEDED)
         recorder.note(invocation)
         await eventually(lambda: stored == [invocation])
-        assert rows(path) == {invocation.id}
+        assert place.ids() == {invocation.id}
 
 
 async def test_an_invocation_that_begins_and_ends_between_two_writes_is_written_once(
@@ -308,12 +267,12 @@ async def test_a_row_that_was_there_all_along_is_updated(
 
 
 async def test_on_stored_hears_of_terminal_rows_once_they_are_committed(
-    ledger: Ledger, path: Path
+    ledger: Ledger, place: Place
 ) -> None:
     heard: list[Invocation] = []
 
     def on_stored(invocations: Sequence[Invocation]) -> None:
-        assert rows(path).issuperset(invocation.id for invocation in invocations)
+        assert place.ids().issuperset(invocation.id for invocation in invocations)
         heard.extend(invocations)
 
     waiting, done = make(), make(Status.FAILED)
@@ -362,11 +321,11 @@ async def test_an_on_stored_that_raises_does_not_stop_the_recorder(
 
 
 async def test_a_failing_ledger_refuses_acceptances_and_keeps_outcomes(
-    recorder: Recorder, ledger: Ledger, path: Path
+    recorder: Recorder, ledger: Ledger, place: Place
 ) -> None:
     finished, refused, both = make(Status.SUCCEEDED), make(), make()
     attempt = Attempt(finished.id, 1, None, "cpu", None, None, None)
-    async with broken(path):
+    async with place.broken():
         recorder.note(finished)
         recorder.attempt(attempt)
         recorder.note(both)
@@ -394,7 +353,7 @@ async def test_a_failing_ledger_refuses_acceptances_and_keeps_outcomes(
 
 async def test_a_ledger_that_keeps_failing_is_logged_once(
     ledger: Ledger,
-    path: Path,
+    place: Place,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -402,7 +361,7 @@ async def test_a_ledger_that_keeps_failing_is_logged_once(
     failures: list[object] = []
     async with running(Recorder(ledger)) as recorder:
         for episode in (1, 2):
-            async with broken(path):
+            async with place.broken():
                 with listening("rollback", failures.append):
                     recorder.note(make())
                     await eventually(lambda: len(failures) >= 3)
@@ -423,31 +382,35 @@ async def test_a_ledger_that_keeps_failing_is_logged_once(
     ],
 )
 async def test_a_full_or_read_only_disk_is_survived(
-    recorder: Recorder, ledger: Ledger, limit: str, relief: str, reason: str
+    sqlite_place: SqlitePlace, limit: str, relief: str, reason: str
 ) -> None:
+    ledger = await Ledger.open(sqlite_place.url)
+
     async def set_limit(pragma: str) -> None:
         async with ledger._database.writer.connect() as connection:
             raw = await connection.get_raw_connection()
             assert raw.driver_connection is not None
             await raw.driver_connection.execute(pragma)
 
-    await set_limit(limit)
-    finished = make(Status.SUCCEEDED, log="x" * 100_000)
-    recorder.note(finished)
-    with pytest.raises(Unavailable, match=reason):
+    async with running(Recorder(ledger)) as recorder:
+        await set_limit(limit)
+        finished = make(Status.SUCCEEDED, log="x" * 100_000)
+        recorder.note(finished)
+        with pytest.raises(Unavailable, match=reason):
+            await recorder.flush()
+        assert not recorder.healthy
+        await set_limit(relief)
+        await eventually(lambda: recorder.healthy)
         await recorder.flush()
-    assert not recorder.healthy
-    await set_limit(relief)
-    await eventually(lambda: recorder.healthy)
-    await recorder.flush()
-    assert await ledger.get(finished.id) == finished
-    assert (await ledger.audit()).holds
+        assert await ledger.get(finished.id) == finished
+        assert (await ledger.audit()).holds
+    await ledger.close()
 
 
 async def test_an_idle_recorder_finds_out_that_the_ledger_works_again(
-    recorder: Recorder, path: Path
+    recorder: Recorder, place: Place
 ) -> None:
-    async with broken(path):
+    async with place.broken():
         with pytest.raises(Unavailable):
             await recorder.accept(make())
         assert not recorder.healthy
@@ -455,10 +418,10 @@ async def test_an_idle_recorder_finds_out_that_the_ledger_works_again(
 
 
 async def test_what_ends_while_its_write_fails_is_written_as_it_ended(
-    recorder: Recorder, ledger: Ledger, path: Path
+    recorder: Recorder, ledger: Ledger, place: Place
 ) -> None:
     invocation = make(Status.RUNNING)
-    async with broken(path):
+    async with place.broken():
         recorder.note(invocation)
         with pytest.raises(Unavailable):
             await recorder.flush()
@@ -489,11 +452,11 @@ async def test_an_error_nobody_foresaw_loses_no_outcome(
 
 
 async def test_an_outcome_is_kept_though_somebody_deleted_its_row(
-    recorder: Recorder, ledger: Ledger, path: Path
+    recorder: Recorder, ledger: Ledger, place: Place
 ) -> None:
     invocation = make()
     await recorder.accept(invocation)
-    await by_hand(path, "DELETE FROM invocations")
+    await place.do("DELETE FROM invocations")
     invocation.status = Status.SUCCEEDED
     recorder.note(invocation)
     await recorder.flush()
@@ -556,24 +519,24 @@ async def test_closing_writes_what_is_left(ledger: Ledger) -> None:
 
 
 async def test_closing_over_a_broken_ledger_ends_and_says_what_is_lost(
-    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+    ledger: Ledger, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder(ledger)
     await recorder.start()
-    async with broken(path):
+    async with place.broken():
         recorder.note(make(Status.SUCCEEDED))
         await recorder.close(grace=0.05)
     assert "outcomes=1 attempts=0 not recorded" in caplog.text
 
 
 async def test_closing_ends_while_another_process_holds_the_lock(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "PRAGMAS", ("PRAGMA busy_timeout = 100",))
-    ledger = await Ledger.open(f"sqlite:///{path}")
+    ledger = await Ledger.open(sqlite_place.url)
     recorder = Recorder(ledger)
     await recorder.start()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(sqlite_place.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = recorder.accept(make())
         await recorder.close(grace=0.01)
@@ -603,62 +566,60 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(steps)
 async def test_accepted_means_stored_and_refused_means_not_and_every_outcome_is_kept(
-    plan: list[tuple[str, int, Status]],
+    place: Place, plan: list[tuple[str, int, Status]]
 ) -> None:
+    async with place.emptied() as ledger:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "FIRST_BACKOFF", 0.001)
+            patch.setattr(module, "LAST_BACKOFF", 0.001)
+            patch.setattr(module, "MAX_ROWS", 2)
+            await place.make_breakable()
+            await place.breaks(False)
+            await follow(plan, ledger, place)
+
+
+async def follow(plan: list[tuple[str, int, Status]], ledger: Ledger, place: Place) -> None:
     invocations = [make() for _ in range(8)]
     noted: set[str] = set()
     waiting: dict[str, asyncio.Future[None]] = {}
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "FIRST_BACKOFF", 0.001)
-        patch.setattr(module, "LAST_BACKOFF", 0.001)
-        patch.setattr(module, "MAX_ROWS", 2)
-        path = Path(folder) / "ledger.db"
-        ledger = await Ledger.open(f"sqlite:///{path}")
-        await by_hand(path, "CREATE TABLE broken (yes)")
-        for kind in ("INSERT", "UPDATE"):
-            await by_hand(
-                path,
-                f"CREATE TRIGGER broken_{kind} BEFORE {kind} ON totals"
-                " WHEN EXISTS (SELECT * FROM broken)"
-                " BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END",
-            )
-        async with running(Recorder(ledger)) as recorder:
-            for step, n, status in plan:
-                invocation = invocations[n]
-                if step == "accept" and invocation.id not in waiting.keys() | noted:
-                    waiting[invocation.id] = asyncio.ensure_future(recorder.accept(invocation))
-                elif step == "note" and not invocation.terminal:
-                    if (w := waiting.get(invocation.id)) is None or (
-                        w.done() and not w.exception()
-                    ):
-                        invocation.status = status
-                        recorder.note(invocation)
-                        noted.add(invocation.id)
-                elif step == "flush":
-                    await asyncio.gather(recorder.flush(), return_exceptions=True)
-                elif step == "break":
-                    await by_hand(path, "INSERT INTO broken VALUES (1)")
-                elif step == "mend":
-                    await by_hand(path, "DELETE FROM broken")
-                elif step == "yield":
-                    await asyncio.sleep(0)
-            await by_hand(path, "DELETE FROM broken")
-            answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
-            await eventually(lambda: recorder.healthy)
-            await recorder.flush()
-        accepted = {id for id, a in zip(waiting, answers, strict=True) if a is None}
-        refused = {id for id, a in zip(waiting, answers, strict=True) if a is not None}
-        for invocation in invocations:
-            expected = invocation.id in noted | accepted
-            assert await status_of(ledger, invocation) == (invocation.status if expected else None)
-        assert noted.isdisjoint(refused)
-        audit = await ledger.audit()
-        assert audit.problems == ()
-        assert audit.ignored == 0
-        await ledger.close()
+    async with running(Recorder(ledger)) as recorder:
+        for step, n, status in plan:
+            invocation = invocations[n]
+            if step == "accept" and invocation.id not in waiting.keys() | noted:
+                waiting[invocation.id] = asyncio.ensure_future(recorder.accept(invocation))
+            elif step == "note" and not invocation.terminal:
+                if (w := waiting.get(invocation.id)) is None or (w.done() and not w.exception()):
+                    if (invocation.status, status) == (Status.RUNNING, Status.QUEUED):
+                        invocation.message.attempt += 1
+                    invocation.status = status
+                    recorder.note(invocation)
+                    noted.add(invocation.id)
+            elif step == "flush":
+                await asyncio.gather(recorder.flush(), return_exceptions=True)
+            elif step == "break":
+                await place.breaks(True)
+            elif step == "mend":
+                await place.breaks(False)
+            elif step == "yield":
+                await asyncio.sleep(0)
+        await place.breaks(False)
+        answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
+        await eventually(lambda: recorder.healthy)
+        await recorder.flush()
+    accepted = {id for id, a in zip(waiting, answers, strict=True) if a is None}
+    refused = {id for id, a in zip(waiting, answers, strict=True) if a is not None}
+    for invocation in invocations:
+        expected = invocation.id in noted | accepted
+        assert await status_of(ledger, invocation) == (invocation.status if expected else None)
+    assert noted.isdisjoint(refused)
+    audit = await ledger.audit()
+    assert audit.problems == ()
+    assert audit.ignored == 0
 
 
 VICTIM = """
@@ -689,11 +650,10 @@ asyncio.run(main())
 """
 
 
-async def test_whatever_was_accepted_before_a_kill_is_in_the_ledger(path: Path) -> None:
-    url = f"sqlite:///{path}"
+async def test_whatever_was_accepted_before_a_kill_is_in_the_ledger(ledger_url: str) -> None:
     said: list[list[str]] = []
     with subprocess.Popen(
-        [sys.executable, "-c", VICTIM, url],
+        [sys.executable, "-c", VICTIM, ledger_url],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -704,7 +664,7 @@ async def test_whatever_was_accepted_before_a_kill_is_in_the_ledger(path: Path) 
             if len(said) == 500:
                 victim.send_signal(signal.SIGKILL)
     assert victim.returncode == -signal.SIGKILL
-    ledger = await Ledger.open(url)
+    ledger = await Ledger.open(ledger_url)
     accepted = {id for verb, id in said if verb == "accepted"}
     finished = {id for verb, id in said if verb == "finished"}
     stored = {i.id: i.status for i in (await ledger.find(limit=10**6))[0]}
