@@ -24,14 +24,13 @@ from runtime.model import (
     Status,
     queue_name,
 )
+from runtime.pool import GIVEN_BACK_LIMIT
 from runtime.process import ReplicaProcess
 from runtime.recorder import Recorder
 from runtime.stories import Event, Stories
 from runtime.telemetry import Metrics
 from runtime.timings import is_cold, timings
 from runtime.waiting import Waiters
-
-GIVEN_BACK_LIMIT = 20  # deliveries of one invocation, whoever dies
 
 
 class Invocations(ABC):

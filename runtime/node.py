@@ -30,12 +30,12 @@ from runtime.feeder import WINDOW, Feeder
 from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
-from runtime.invocations import GIVEN_BACK_LIMIT, EmbeddedInvocations
+from runtime.invocations import EmbeddedInvocations
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
 from runtime.model import Device, queue_name
-from runtime.pool import Pool
+from runtime.pool import GIVEN_BACK_LIMIT, Pool
 from runtime.reports import Reports
 from runtime.sending import sending_of
 from runtime.serving import Process, check_address, listen, say, serve

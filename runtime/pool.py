@@ -30,6 +30,7 @@ from runtime.model import (
 from runtime.process import Job, Lease, ReplicaProcess, State
 from runtime.zygote import Zygote, ZygoteGone, ending
 
+GIVEN_BACK_LIMIT = 20  # deliveries of one invocation, whoever dies
 TICK = 0.1  # seconds between two looks at deadlines and memory, while something runs
 BUSY_WINDOW = 0.02  # seconds of work a replica may have waiting in its socket
 TOGETHER = 0.001  # seconds of work that goes to one replica before the next is woken
@@ -47,16 +48,23 @@ log = logging.getLogger(__name__)
 class Reporter(Protocol):
     """Whom a pool tells what becomes of its deliveries.
 
-    `finished` and `cancelled deliveries` are acknowledged by the reporter's caller, the pool, only
-    after `finished` returned: the outcome comes before the ack.
+    The pool settles a delivery only after `finished`, `retried` or `given_up` returned: the outcome
+    comes before the ack.
     """
 
     def started(self, message: Message, process: ReplicaProcess, at: float) -> None: ...
     def progressed(self, message: Message, event: bytes) -> None: ...
     def wrote(self, message: Message, data: bytes) -> None: ...
     def retried(
-        self, message: Message, process: ReplicaProcess, error: Failure, started_at: float
+        self,
+        message: Message,
+        process: ReplicaProcess,
+        error: Failure,
+        started_at: float,
+        *,
+        counted: bool = True,
     ) -> None: ...
+    def given_up(self, message: Message, error: Failure) -> None: ...
     def finished(self, message: Message, process: ReplicaProcess, outcome: Outcome) -> None: ...
 
 
@@ -198,10 +206,23 @@ class Pool:
     # ── deliveries in ─────────────────────────────────────────────────────────────────────────
 
     def _receive(self, delivery: Delivery) -> None:
-        if self.spec.batching:
+        if delivery.message.attempt > self._limit():
+            self._give_up_on(delivery)
+        elif self.spec.batching:
             self._gather(delivery, self.spec.batching)
         else:
             self._take([delivery])
+
+    def _limit(self) -> int:
+        """Deliveries of one invocation, whoever died with them."""
+        retries = self.spec.retries
+        return max(GIVEN_BACK_LIMIT, self.spec.max_attempts, retries.max_attempts if retries else 0)
+
+    def _give_up_on(self, delivery: Delivery) -> None:
+        """Whoever had it died each time, and perhaps of it."""
+        text = f"its worker ended in each of {delivery.message.attempt - 1} attempts"
+        self._reporter.given_up(delivery.message, Failure("WorkerDied", text))
+        delivery.reject(text)
 
     def _gather(self, delivery: Delivery, batching: Batching) -> None:
         """Gather deliveries until a batch is full or its first has waited long enough.
@@ -507,8 +528,9 @@ class Pool:
             last = message.attempt >= self.spec.max_attempts
             if self._closing or not (last and alone):
                 lease.reported = True
-                self._reporter.retried(message, process, error, job.started_at or lease.sent_at)
-                lease.delivery.requeue(counted=not self._closing)
+                began, counted = job.started_at or lease.sent_at, not self._closing
+                self._reporter.retried(message, process, error, began, counted=counted)
+                lease.delivery.requeue(counted=counted)
             else:
                 lease.reported = True
                 run = time.time() - (job.started_at or lease.sent_at)

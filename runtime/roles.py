@@ -34,13 +34,12 @@ from runtime.errors import ConfigurationError, LumbreError, Unavailable
 from runtime.feeder import WINDOW, Feeder, publish_all
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
-from runtime.invocations import GIVEN_BACK_LIMIT
 from runtime.janitor import Janitor
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
 from runtime.model import DEVICES, Device, Invocation, PoolState, queue_name
-from runtime.pool import Pool
+from runtime.pool import GIVEN_BACK_LIMIT, Pool
 from runtime.recorder import Recorder
 from runtime.remote import RemoteInvocations
 from runtime.reporter import BusReporter

@@ -35,8 +35,8 @@ from runtime import (
     failure,
     function,
     intake,
-    invocations,
     model,
+    pool,
     stories,
     views,
     zygote,
@@ -557,5 +557,5 @@ def test_the_table_of_limits_has_the_limits_that_hold() -> None:
         f"{failure.MAX_MESSAGE:,}",
         f"{stories.MAX_EVENTS:,}",
         f"{zygote.LOAD_TIMEOUT:g} s",
-        str(invocations.GIVEN_BACK_LIMIT),
+        str(pool.GIVEN_BACK_LIMIT),
     ]

@@ -56,11 +56,22 @@ class Told:
         self.output[message.id] = self.output.get(message.id, b"") + data
 
     def retried(
-        self, message: Message, process: ReplicaProcess, error: Failure, started_at: float
+        self,
+        message: Message,
+        process: ReplicaProcess,
+        error: Failure,
+        started_at: float,
+        *,
+        counted: bool = True,
     ) -> None:
         self.retries.append((message, error))
 
-    def finished(self, message: Message, process: ReplicaProcess, outcome: Outcome) -> None:
+    def given_up(self, message: Message, error: Failure) -> None:
+        self.finished(message, None, Outcome(Status.DEAD, error=error))
+
+    def finished(
+        self, message: Message, process: ReplicaProcess | None, outcome: Outcome
+    ) -> None:
         assert message.id not in self.outcomes, "a second outcome"
         self.outcomes[message.id] = outcome
         self.finals[message.id] = message
