@@ -17,12 +17,18 @@ Results = Callable[[bytes, Callable[[], None]], None]
 class Bus(Broker, Protocol):
     """A broker in another process, over one connection that mends itself."""
 
-    connected: bool
-    blocked: str | None  # why the broker takes nothing now: it is short of memory or disk
     on_state: Callable[[], None]  # called when `connected` or `blocked` changes
     on_answer: Callable[[bytes], None]
     on_signal: Callable[[str, bytes], None]
     on_cancel: Callable[[str], None]
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker takes nothing now, such as being short of memory; None if it does."""
 
     async def open(self, patience: float) -> None:
         """Connect; ConfigurationError for what waiting cannot mend, Unavailable if it is late."""

@@ -34,7 +34,6 @@ from runtime.errors import ConfigurationError, LumbreError, Unavailable
 from runtime.feeder import WINDOW, Feeder, publish_all
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
-from runtime.janitor import Janitor
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
@@ -157,14 +156,6 @@ class RecorderRole:
             holder,
             min(WINDOW, settings.queue_limit // 2),
         )
-        self._janitor = Janitor(
-            ledger,
-            self._blobs,
-            age=settings.retention_age,
-            count=settings.retention_count,
-            size=settings.retention_bytes,
-            holder=holder,
-        )
         self._tasks = _Tasks()
 
     async def start(self) -> None:
@@ -177,7 +168,6 @@ class RecorderRole:
         if self._sending:
             await self._sending.start(forgetful=False)
         self.feeder.start()
-        self._tasks.spawn(self._janitor.run())
 
     async def drain(self) -> None:
         await self._results.close()
