@@ -56,7 +56,7 @@ FLOORS: list[set[str]] = [
     {"runtime.pool", "runtime.reporter", "runtime.results"},
     {"runtime.invocations"},
     {"runtime.worker", "runtime.views", "autoscaler.local", "runtime.remote", "runtime.feeder"},
-    {"runtime.fleet", "runtime.workers"},
+    {"runtime.fleet", "runtime.workers", "runtime.callbacks"},
     {"runtime.query"},
     {"runtime.admission", "runtime.batches", "runtime.batch_results"},
     {"runtime.answers", "runtime.letters"},
