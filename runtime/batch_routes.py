@@ -14,13 +14,14 @@ from starlette.types import Send
 from runtime.admission import Admission
 from runtime.answers import json_answer
 from runtime.batch_results import BatchResults
+from runtime.batch_rows import ItemOutcome
 from runtime.batches import AT_ONCE, Batches, Item, Order
 from runtime.errors import BadRequest, InvalidInput, Unavailable, UnsupportedMediaType
 from runtime.http import hang_up
 from runtime.intake import CUT_SHORT, UNSAID, Receive, parse_object
 from runtime.invocations import Invocations
 from runtime.ledger import Batch, Ledger
-from runtime.model import JSON, Invocation
+from runtime.model import JSON
 from runtime.ndjson import MEDIA_TYPES, Splitter
 from runtime.query import Headers, whole
 from runtime.views import MAX_LIMIT, batch_view, list_view, outcome_view
@@ -85,8 +86,8 @@ class BatchRoutes:
     async def _accept_object(self, request: Request, headers: Headers) -> Batch:
         body = await self._admission.body(headers, request.receive)
         given = parse_object(body)
-        for name in given.keys() - set(MEMBERS):
-            raise InvalidInput(name, f"is no member of a batch, which has {', '.join(MEMBERS)}")
+        for unknown in given.keys() - set(MEMBERS):
+            raise InvalidInput(unknown, f"is no member of a batch, which has {', '.join(MEMBERS)}")
         query = request.query_params
         found: object = given.get("items")
         if not isinstance(found, list):
@@ -127,7 +128,7 @@ class BatchRoutes:
         limit = whole(query.get("limit", "50"), "limit", 1, MAX_LIMIT)
         found, cursor = await self._ledger.batches(query.get("cursor"), limit)
         views = [batch_view(each) for each in await self._ledger.batch_rows.progress(found)]
-        return json_answer(list_view(views, BATCHES, dict(query) | {"cursor": cursor}))
+        return json_answer(list_view(views, BATCHES, {**query, "cursor": cursor}))
 
     async def get_batch(self, request: Request) -> Response:
         await self._invocations.recorder.flush()
@@ -167,7 +168,7 @@ class Lines(StreamingResponse):
     """
 
     def __init__(
-        self, outcomes: AsyncIterator[Sequence[Invocation]], connection: Send | None
+        self, outcomes: AsyncIterator[Sequence[ItemOutcome]], connection: Send | None
     ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         lines = (_lines(some) async for some in outcomes)
@@ -183,7 +184,7 @@ class Lines(StreamingResponse):
             await asyncio.Event().wait()  # until we hear that it is closed
 
 
-def _lines(outcomes: Iterable[Invocation]) -> bytes:
+def _lines(outcomes: Iterable[ItemOutcome]) -> bytes:
     return b"".join(
         [orjson.dumps(outcome_view(o), option=orjson.OPT_APPEND_NEWLINE) for o in outcomes]
     )

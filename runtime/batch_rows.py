@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime import rows, schema
 from runtime.database import Database
-from runtime.model import TERMINAL, Invocation, Status, queue_name
+from runtime.model import TERMINAL, Failure, Invocation, Part, Status, queue_name
 from runtime.schema import Batch, BatchState, batches, invocations
 
 LATELY = 30.0  # seconds that throughput is said of
@@ -54,6 +54,18 @@ class Progress:
     def eta(self) -> float | None:
         """Seconds until it is over at this rate; None where that cannot be said."""
         return self.left / self.throughput if self.left and self.throughput else None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """How one item of a batch ended."""
+
+    index: int
+    id: str  # of its invocation
+    status: Status
+    finished_at: float  # unix seconds
+    error: Failure | None
+    result: Part | None
 
 
 class BatchRows:
@@ -147,11 +159,25 @@ class BatchRows:
 
     # ── its invocations ───────────────────────────────────────────────────────────────────────
 
-    async def outcomes(self, ids: Collection[str]) -> list[Invocation]:
-        """Those of these that are terminal, with their result, but neither input nor log."""
-        sql = self._database.dialect.among(str(invocations.c.id), ":among")
+    async def outcomes(self, ids: Collection[str]) -> list[ItemOutcome]:
+        """How those of these invocations ended that are terminal, in no order."""
+        c = invocations.c
+        sql = self._database.dialect.among(str(c.id), ":among")
         among = text(sql).bindparams(among=rows.encode(list(ids)))
-        return await self._invocations(_OUTCOME.where(among, _FINISHED))
+        query = select(
+            c.batch_index, c.id, c.status, schema.ENDED_AT, c.error, c.result_part, c.result
+        ).where(among, _FINISHED)
+        return [
+            ItemOutcome(
+                index or 0,
+                id,
+                Status(status),
+                at,
+                rows.failure_of(error),
+                rows.result_of(part, result),
+            )
+            for index, id, status, at, error, part, result in await self._database.read(query)
+        ]
 
     async def unfinished(self, id: str, after: int, limit: int) -> list[Invocation]:
         """What is not terminal, by index, from the one after this; without anything large."""
@@ -189,7 +215,6 @@ def _without(*names: str) -> Select[Any]:
 # Named one by one where they are: two short ranges of by_batch_status.
 _GOING_ON = (Status.QUEUED, Status.RUNNING)
 
-_OUTCOME = _without("parameters", "log")
 _BARE = _without("parameters", "result", "log")
 _FINISHED = text(f"{invocations.name}.{schema.FINISHED.text}")
 

@@ -181,8 +181,8 @@ def invocation_of(row: Row[Any]) -> Invocation:
         timings=None if row.timings is None else orjson.loads(row.timings),
         cold=row.cold,
         replica=row.replica,
-        error=_failure_of(row.error),
-        result=_result_of(row),
+        error=failure_of(row.error),
+        result=result_of(row.result_part, row.result),
         blobs=_parts_of(row.blobs),
         log=row.log,
         idempotency_key=row.idempotency_key,
@@ -204,8 +204,20 @@ def attempt_of(row: Row[Any]) -> Attempt:
         device=row.device,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        error=_failure_of(row.error),
+        error=failure_of(row.error),
     )
+
+
+def failure_of(error: str | None) -> Failure | None:
+    """The failure that the column `error` holds."""
+    return None if error is None else Failure(**orjson.loads(error))
+
+
+def result_of(part: str | None, data: str | None) -> Part | None:
+    """The result that the columns `result_part` and `result` hold."""
+    if part is None:
+        return None
+    return Part(**orjson.loads(part), data=None if data is None else data.encode())
 
 
 def _failure_row(error: Failure | None) -> str | None:
@@ -219,10 +231,6 @@ def _failure_row(error: Failure | None) -> str | None:
             "details": error.details,
         }
     )
-
-
-def _failure_of(error: str | None) -> Failure | None:
-    return None if error is None else Failure(**orjson.loads(error))
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -241,13 +249,6 @@ def _inline(result: Part) -> str | None:
 
 def _parts_of(column: str | None) -> tuple[Part, ...]:
     return () if column is None else tuple(Part(**part) for part in orjson.loads(column))
-
-
-def _result_of(row: Row[Any]) -> Part | None:
-    if row.result_part is None:
-        return None
-    data = None if row.result is None else row.result.encode()
-    return Part(**orjson.loads(row.result_part), data=data)
 
 
 def _text(data: bytes) -> str:

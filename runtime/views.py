@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from runtime.batch_rows import Progress
+from runtime.batch_rows import ItemOutcome, Progress
 from runtime.catalog import Broken
 from runtime.devices import SIMULATED
 from runtime.function import FunctionSpec
@@ -99,20 +99,20 @@ def batch_view(progress: Progress) -> dict[str, Any]:
     }
 
 
-def outcome_view(invocation: Invocation) -> dict[str, Any]:
+def outcome_view(outcome: ItemOutcome) -> dict[str, Any]:
     """The outcome of one item of a batch; a result that is no short JSON is at its link."""
-    link = f"/invocations/{invocation.id}"
+    link = f"/invocations/{outcome.id}"
     view: dict[str, Any] = {
-        "index": invocation.batch_index,
-        "id": invocation.id,
-        "status": invocation.status.value,
+        "index": outcome.index,
+        "id": outcome.id,
+        "status": outcome.status.value,
     }
-    if result := invocation.result:
+    if result := outcome.result:
         view["media_type"], view["size"] = result.media_type, result.size
         if (inline := _inline(result)) is not None:
             view["result"] = inline
-    if error := _error_view(invocation, debug=False):
-        view["error"] = error
+    if error := outcome.error:
+        view["error"] = {"type": error.type, "message": error.message, **error.details}
     view["links"] = {"self": link, "result": f"{link}/result", "logs": f"{link}/logs"}
     return view
 
