@@ -14,6 +14,7 @@ from runtime.telemetry import Metrics
 from runtime.wire import Report, Unreadable, decode_reports
 
 PREFETCH = 64  # messages of results, each with up to 256 outcomes
+GATHER = 0.05  # seconds that a report waits for others, so that a commit takes many
 RETRY = 0.5  # seconds between two tries while the ledger is away
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class Results:
         """Commit what has arrived, acknowledge it, and so on; group commit by itself."""
         while True:
             await self._arrived.wait()
+            if not self._closing:
+                await asyncio.sleep(GATHER)
             self._arrived.clear()
             acks, self._unwritten = self._unwritten, []
             noted, self._noted = self._noted, set()
