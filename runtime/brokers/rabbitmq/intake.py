@@ -57,7 +57,7 @@ class Intake:
         if message.id in self._cancelled:
             port.ack(tag, consumer)
             return
-        if (held := leases.held.get(message.id)) is not None:
+        if (held := leases.in_hand(properties, message.id)) is not None:
             held.adopt(port, tag, consumer)
             return
         returns = 0
@@ -68,7 +68,7 @@ class Intake:
         message.reply_to = reply_to(properties)
         lease = Lease(leases, message, properties, returns, port, tag, consumer)
         leases.held[message.id] = lease
-        if port.retired:
+        if port.full:
             lease.requeue(counted=False)
         elif (wait := _count(known, DUE) / 1000 - leases.desk.now()) > EARLY:
             lease.requeue(counted=False, delay=wait)

@@ -183,6 +183,18 @@ class Leases:
         self._acked: dict[Port, deque[tuple[bytes, str]]] = {}  # the latest of each channel
         self._decided: OrderedDict[str, Lease | None] = OrderedDict()  # by key; None: acknowledged
 
+    def in_hand(self, properties: bytes, id: str) -> Lease | None:
+        """The lease that a delivery is to be settled with; None where it is to be taken anew.
+
+        A copy that was made here may be delivered here before it is confirmed: it is what goes on,
+        and settled with the one that it was made of it would be lost.
+        """
+        held = self.held.get(id)
+        if held is None or held.fate is not Fate.COPY:
+            return held
+        same = copy_key(properties, id) == copy_key(held.properties, id)
+        return held if same else None
+
     def settled(self, lease: Lease) -> None:
         """Its acknowledgement is on its way."""
         self._let_go(lease)

@@ -238,6 +238,30 @@ def test_of_a_copy_that_is_in_place_the_original_is_acknowledged_when_it_comes_a
     assert not rig.leases.decided(copy.properties, rig.sent.id, rig.port, 6, "c1")
 
 
+def test_a_copy_that_comes_before_its_confirm_is_not_settled_with_the_original(rig: Rig) -> None:
+    original = rig.deliver(1)
+    original.requeue()
+    copy, confirm = rig.desk.copies.pop()
+    assert rig.leases.in_hand(rig.properties, rig.sent.id) is original, "the same, come again"
+    assert rig.leases.in_hand(copy.properties, rig.sent.id) is None
+    again = Lease(rig.leases, rig.sent, copy.properties, 1, rig.port, 2, "c1")
+    rig.leases.held[rig.sent.id] = again
+    confirm(True)
+    assert rig.port.acked == [1]
+    assert rig.leases.in_hand(copy.properties, rig.sent.id) is again
+    again.ack()
+    assert rig.port.acked == [1, 2]
+
+
+@pytest.mark.parametrize("acked", [False, True])
+def test_a_second_message_of_what_is_in_hand_is_settled_with_it(rig: Rig, acked: bool) -> None:
+    lease = rig.deliver(1)
+    rig.desk.reporting = True
+    if acked:
+        lease.ack()
+    assert rig.leases.in_hand(encode_properties(message_id="another"), rig.sent.id) is lease
+
+
 def test_it_comes_again_while_its_fate_waits_for_reports(rig: Rig) -> None:
     lease = rig.deliver(1)
     rig.desk.reporting = True
