@@ -408,7 +408,7 @@ class FastConnection(AsyncioConnection):  # type: ignore[misc]
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if self._transport is None or not out:  # lost in the meantime
+        if not out:  # the connection was lost in the meantime, and they with it
             return
         whole = b"".join(out)
         self.bytes_sent += len(whole)

@@ -21,7 +21,6 @@ CORRELATION_ID = 1 << 10
 REPLY_TO = 1 << 9
 EXPIRATION = 1 << 8
 MESSAGE_ID = 1 << 7
-TIMESTAMP = 1 << 6
 TYPE = 1 << 5
 MORE = 1  # another word of flags follows; none is defined
 
@@ -30,7 +29,7 @@ TRANSIENT, PERSISTENT = 1, 2  # delivery modes
 WORD = Struct(">H")
 LENGTH = Struct(">I")
 SHORT, TABLE = -1, -4  # fields that begin with their length, in so many bytes
-WIDTHS = (
+WIDTHS = (  # of what can come before a field that is read
     (CONTENT_TYPE, SHORT),
     (CONTENT_ENCODING, SHORT),
     (HEADERS, TABLE),
@@ -39,9 +38,6 @@ WIDTHS = (
     (CORRELATION_ID, SHORT),
     (REPLY_TO, SHORT),
     (EXPIRATION, SHORT),
-    (MESSAGE_ID, SHORT),
-    (TIMESTAMP, 8),
-    (TYPE, SHORT),
 )
 
 

@@ -18,6 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pika import exceptions, frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection  # type: ignore[import-untyped]
+from pika.adapters.utils.io_services_utils import (  # type: ignore[import-untyped]
+    _AsyncTransportBase,
+)
 
 from runtime.brokers.fast import FastConnection, Hot, Plain, fast_connection_class, open_hot
 from runtime.brokers.properties import encode_properties, headers, message_id, reply_to
@@ -360,7 +363,7 @@ def test_a_channel_that_is_closed_has_no_hot_path(either: Line) -> None:
 def test_publishes_are_numbered_once_confirms_are_on(either: Line) -> None:
     path, told = open_hot(either.channel(), Recorder()), []
     block = encode_properties()
-    assert path.publish("", "a", block, b"") == 0
+    assert [path.publish("", "a", block, b"") for _ in range(2)] == [0, 0]
     path.select_confirms(lambda: told.append("on"))
     with pytest.raises(exceptions.ChannelWrongStateError, match="not on yet"):
         path.publish("", "a", block, b"")
@@ -514,6 +517,12 @@ def test_deliveries_in_the_read_that_starts_the_consumer_arrive(line: Line) -> N
     assert [event[-1] for event in recorder.events] == [b"one"]
 
 
+def test_a_read_takes_more_than_pikas_would_and_is_one(line: Line) -> None:
+    for name, value in (("_MAX_RECV_BYTES", 64 * 1024), ("_MAX_CONSUME_BYTES", 1)):
+        assert hasattr(_AsyncTransportBase, name)
+        assert getattr(line.wire, name) == value
+
+
 def test_a_large_body_comes_in_small_reads_without_being_copied_over_and_over() -> None:
     line = Line(quick=True, frame_max=0)
     _, recorder, _ = opened(line)
@@ -551,6 +560,8 @@ def test_plain_ends_a_batch_once_in_a_turn() -> None:
     _, recorder, _ = opened(line)
     line.feed(message(1, 1, b"a") + message(1, 2, b"b"))
     assert (len(recorder.events), recorder.batches) == (2, 1)
+    line.feed(message(1, 3, b"c"))
+    assert (len(recorder.events), recorder.batches) == (3, 2)
 
 
 def test_acks_gathered_at_the_end_of_a_batch_leave_with_what_was_published(line: Line) -> None:
@@ -611,13 +622,26 @@ def test_a_channel_that_takes_the_number_of_a_closed_one_is_another(either: Line
     assert len(old.events) == count
 
 
+def test_a_channel_without_a_handler_takes_the_number_of_one_that_had_one(either: Line) -> None:
+    _, old, _ = opened(either)
+    either.say(1, spec.Channel.Close(404, "NOT_FOUND", 0, 0))
+    got: list[bytes] = []
+    either.consume(either.channel(), "c2", lambda *told: got.append(told[-1]))
+    either.feed(message(1, 1, b"pika's", consumer="c2"))
+    assert (got, old.events) == ([b"pika's"], [])
+
+
 def test_a_closing_channel_is_told_of_confirms_but_of_no_delivery(either: Line) -> None:
     channel, recorder, path = opened(either)
     path.select_confirms(lambda: None)
     either.say(1, spec.Confirm.SelectOk())
     channel.close()
-    either.feed(message(1, 1, b"never") + method_frame(1, spec.Basic.Ack(4, True)))
-    assert recorder.events == [("confirm", 4, True, True)]
+    back = b"".join(content_frames(1, spec.Basic.Return(312, "NO_ROUTE", "", "a"), _NONE, b"back"))
+    either.feed(message(1, 1, b"never") + back + method_frame(1, spec.Basic.Ack(4, True)))
+    assert recorder.events == [
+        ("return", 312, "NO_ROUTE", "", "a", encode_properties(), b"back"),
+        ("confirm", 4, True, True),
+    ]
     assert recorder.batches == 0
     either.say(1, spec.Channel.CloseOk())
     assert channel.is_closed
@@ -683,6 +707,7 @@ def test_frames_out_of_order_break_the_connection() -> None:
         (method + header + method, exceptions.UnexpectedFrameError),
         (method + header + header, exceptions.UnexpectedFrameError),
         (method + body, exceptions.UnexpectedFrameError),
+        (method + header + b"\x05" + body[1:], exceptions.InvalidFrameError),
         (method + header + frame.Body(1, b"bodies").marshal(), exceptions.BodyTooLongError),
     ]
     for stream, error in cases:
