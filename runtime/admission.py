@@ -54,22 +54,32 @@ class Admission:
         """Read the input and put an invocation into its queue, once if it is to be created once."""
         device = self._device(spec, asked)
         validator = self._validator(spec)
+        callback = self._callback(headers) if b"lumbre-callback" in headers else None
         payload = await self._intake.read(validator, id, headers, query, receive)
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
-        invocation = Invocation(message, asked, spec.version)
-        if url := headers.get(b"lumbre-callback"):
-            invocation.callback = url.decode("latin-1")
-            check_url(invocation.callback, self._allowed)
-        if b"text/event-stream" in headers.get(b"accept", b""):
-            await self._invocations.listen(id)
-        return await self._submit(invocation, headers, key, once=once)
+        invocation = Invocation(message, asked, spec.version, callback=callback)
+        if b"text/event-stream" not in headers.get(b"accept", b""):
+            return await self._submit(invocation, headers, key, once=once)
+        await self._invocations.listen(id)
+        try:
+            return await self._submit(invocation, headers, key, once=once)
+        except BaseException:
+            await self._invocations.unlisten(id)
+            raise
+
+    def _callback(self, headers: Headers) -> str:
+        url = headers[b"lumbre-callback"].decode("latin-1")
+        check_url(url, self._allowed)
+        return url
 
     async def _submit(
         self, invocation: Invocation, headers: Headers, key: str | None, *, once: bool
     ) -> Invocation:
         background = b"respond-async" in headers.get(b"prefer", b"")
         if not once:
-            durable = background or invocation.callback is not None
+            # What has more to it than a message says must have its row first.
+            linked = invocation.callback is not None or invocation.replayed_from is not None
+            durable = background or linked
             try:
                 await self._invocations.submit(invocation, durable=durable, awaited=not background)
             except LumbreError:
@@ -225,15 +235,21 @@ class Admission:
     def _copy_payload(self, payload: Payload, id: str) -> Payload:
         """The same input under a new invocation, so that each may be removed by itself."""
 
-        def copied(key: str | None) -> str | None:
+        def copied(key: str | None, data: bytes | None = None) -> str | None:
             if key is None:
                 return None
             to = f"{id}/{key.rpartition('/')[2]}"
-            self._blobs.copy(key, to)
+            if data is None:
+                self._blobs.copy(key, to)
+            else:
+                self._blobs.write(to, data)
             return to
 
         try:
-            parts = [Part(p.name, p.media_type, p.size, None, copied(p.key)) for p in payload.parts]
+            parts = [
+                Part(part.name, part.media_type, part.size, None, copied(part.key, part.data))
+                for part in payload.parts
+            ]
             return Payload(payload.parameters, tuple(parts), copied(payload.key))
         except FileNotFoundError:
             self._blobs.delete(id)

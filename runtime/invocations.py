@@ -76,6 +76,10 @@ class Invocations(ABC):
         """Somebody is about to follow it: miss nothing from now on."""
         self._stories.open(invocation)
 
+    async def unlisten(self, invocation: str) -> None:
+        """Nobody will, or nobody does any more."""
+        self._stories.forget(invocation)
+
     async def submit_once(self, invocation: Invocation, *, awaited: bool = True) -> Invocation:
         """Accept an invocation unless its id or idempotency key was used before.
 

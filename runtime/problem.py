@@ -5,9 +5,10 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from runtime.errors import InvalidInput, LumbreError
+from runtime.errors import InvalidInput, LumbreError, Unavailable
 from runtime.model import Failure, Invocation, Status
 
+BROKER_AWAY = "BrokerAway"  # the error of a call that the broker did not take
 MEDIA_TYPE = "application/problem+json"
 
 # How a terminal status answers a caller: HTTP status, title, and what to do next.
@@ -67,6 +68,9 @@ def problem_of_outcome(invocation: Invocation, debug: bool, headers: dict[str, s
             "invocation_id": invocation.id,
             "errors": [{"pointer": pointer, "detail": text} for pointer, text in faults],
         }
+    elif error.type == BROKER_AWAY:
+        status, title, detail = Unavailable.status, Unavailable.title, error.message
+        headers = {**headers, "Retry-After": "2"}
     elif debug and error.traceback:
         more["error"]["traceback"] = error.traceback
     kind = f"lumbre:{invocation.status.value}"

@@ -14,10 +14,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from runtime.bus import Bus
-from runtime.errors import LumbreError, Unavailable
+from runtime.errors import Unavailable
 from runtime.invocations import Invocations
 from runtime.ledger import Ledger
 from runtime.model import Depth, Failure, Invocation, Status, Unrecorded, queue_name
+from runtime.problem import BROKER_AWAY
 from runtime.stories import Event
 from runtime.telemetry import Metrics
 from runtime.wire import Report, Unreadable, decode_reports
@@ -92,18 +93,21 @@ class RemoteInvocations(Invocations):
         self._bus.send(queue, invocation.message, reply=True, settled=settled)
 
     def _refused(self, invocation: Invocation, error: Exception) -> None:
-        """The broker did not take it: its caller is told, and it is recorded as never run."""
+        """The broker did not take it: its caller is told, and its row, if it has one, ends here."""
         invocation.status = Status.CANCELLED
         invocation.finished_at = time.time()
-        text = f"{error}" if isinstance(error, LumbreError) else "the broker refused it"
-        invocation.error = Failure("BrokerAway", text)
+        invocation.error = Failure(BROKER_AWAY, _why(error))
         if self.recorder.is_stored(invocation.id):
             self.recorder.note(invocation)
         self._forget(invocation)
         self._over(invocation)
 
     async def _accept(self, queue: str, invocation: Invocation, awaited: bool) -> None:
-        """Ledger row, then confirmed publish; an invocation without either is not accepted."""
+        """Ledger row, then confirmed publish.
+
+        Once the row is committed it is accepted: should the broker go away just then, the feeder
+        publishes it later.
+        """
         if not self._bus.connected or self._bus.blocked:
             raise Unavailable(_away(self._bus), 2)
         invocation.published = False
@@ -119,11 +123,11 @@ class RemoteInvocations(Invocations):
             return
         try:
             await self._publish(queue, invocation, reply=awaited)
-        except LumbreError as error:
-            await self._withdraw(invocation, error)
-            raise
-        invocation.published = True
-        self.recorder.published(invocation.id)
+        except Unavailable as error:
+            log.warning("invocation=%s is published later: %s", invocation.id, error)
+        else:
+            invocation.published = True
+            self.recorder.published(invocation.id)
         if not awaited:
             self.recorder.forget(invocation.id)
 
@@ -134,23 +138,12 @@ class RemoteInvocations(Invocations):
             if future.done():
                 return
             if error:
-                future.set_exception(error)
+                future.set_exception(Unavailable(_why(error), 2))
             else:
                 future.set_result(None)
 
         self._bus.send(queue, invocation.message, reply=reply, settled=settled)
         await future
-
-    async def _withdraw(self, invocation: Invocation, error: LumbreError) -> None:
-        """Its row is there and its message is not: nobody was promised anything; it ends here."""
-        invocation.status = Status.CANCELLED
-        invocation.finished_at = time.time()
-        invocation.error = Failure("BrokerAway", f"it was not accepted: {error}")
-        invocation.idempotency_key = None
-        self.recorder.note(invocation)
-        self._forget(invocation)
-        with contextlib.suppress(Unavailable):  # the row is noted, and written when it can be
-            await self.recorder.flush()
 
     async def secure(self, invocation: Invocation) -> None:
         """Give an awaited call a row; its message is in the queue already, or is refused soon."""
@@ -178,6 +171,11 @@ class RemoteInvocations(Invocations):
         await super().listen(invocation)
         await self._bus.subscribe(f"event.{invocation}")
 
+    async def unlisten(self, invocation: str) -> None:
+        await super().unlisten(invocation)
+        if invocation not in self._stories:
+            await self._bus.unsubscribe(f"event.{invocation}")
+
     def follow(self, invocation: Invocation) -> AsyncGenerator[Event, None]:
         return self._follow(invocation, super().follow(invocation))
 
@@ -191,9 +189,7 @@ class RemoteInvocations(Invocations):
                 async for event in events:
                     yield event
         finally:
-            self._stories.forget(invocation.id)
-            if invocation.id not in self._stories:
-                await self._bus.unsubscribe(pattern)
+            await self.unlisten(invocation.id)
 
     def signalled(self, key: str, body: bytes) -> None:
         """What a worker tells of an invocation that somebody follows here: `name JSON` lines."""
@@ -338,6 +334,12 @@ def take_over(invocation: Invocation, told: Invocation) -> None:
     invocation.result = told.result
     invocation.blobs = told.blobs
     invocation.log = told.log
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no queue {error}, and it cannot be declared"
+    return f"{error}"
 
 
 def _away(bus: Bus) -> str:
