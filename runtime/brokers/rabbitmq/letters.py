@@ -23,6 +23,7 @@ from runtime.model import DEVICES, Device, Message, Payload
 from runtime.wire import Unreadable, decode_message
 
 SILENCE = 1.0  # seconds without a letter after which those still missing are with somebody else
+GIVEN_BACK_EVERY = 0.01  # seconds between two looks whether what was given back is there
 SECOND_LOOK = 0.3  # seconds after which one that was not found is looked for again
 REASONS = {
     "delivery_limit": "it was delivered too often: whoever took it died each time",
@@ -120,6 +121,8 @@ class _Look:
         await self._silence()
         if self._moving:
             await asyncio.wait(self._moving)
+        if self._channel.is_open:
+            await self._give_back(ready - self._chosen)
         if self._error:
             raise self._error
         return self._chosen
@@ -133,6 +136,19 @@ class _Look:
             except TimeoutError:
                 if heard == self._heard:
                     return
+
+    async def _give_back(self, count: int) -> None:
+        """Give back what was not chosen, and see it there: the next look is to find it.
+
+        A channel that is closed gives back too, but some time later.
+        """
+        await self._channel.cancel("letters")
+        self._hot.nack(0, requeue=True, multiple=True)
+        deadline = asyncio.get_running_loop().time() + SILENCE
+        while await self._channel.count(self._queue) < count:
+            if asyncio.get_running_loop().time() > deadline:  # somebody else took some
+                return
+            await asyncio.sleep(GIVEN_BACK_EVERY)
 
     def on_delivery(
         self,
