@@ -45,7 +45,7 @@ def openapi(functions: Iterable[FunctionSpec]) -> dict[str, Any]:
         }
     }
     paths = {f"/invoke/{spec.name}": _path(spec, schemas) for spec in functions}
-    paths |= _invocation_paths()
+    paths |= _invocation_paths() | _batch_paths()
     return {
         "openapi": "3.1.0",
         "info": {"title": "Lumbre", "version": "0.1.0"},
@@ -136,13 +136,55 @@ def _point(node: Any, prefix: str) -> Any:
     return pointed
 
 
+def _batch_paths() -> dict[str, Any]:
+    line = {"schema": {"type": "object", "description": "the parameters of one item"}}
+    whole = {
+        "type": "object",
+        "required": ["function", "items"],
+        "properties": {
+            "function": {"type": "string"},
+            "device": {"enum": ["auto", "cpu", "gpu"], "default": "auto"},
+            "items": {"type": "array", "items": {"type": "object"}},
+        },
+    }
+    one = "/batches/{id}"
+    return {
+        "/batches": {
+            "get": _call("batches, newest first"),
+            "post": {
+                "summary": "run a function for many inputs",
+                "parameters": [_asked("function"), _asked("device")],
+                "requestBody": {"content": {"application/x-ndjson": line, JSON: {"schema": whole}}},
+                "responses": {"202": {"description": "every item is durable"}},
+            },
+        },
+        one: {
+            "parameters": [_ID],
+            "get": _call("how far a batch is"),
+            "delete": _call("cancel a batch"),
+        },
+        f"{one}/results": {
+            "parameters": [_ID],
+            "get": _call("its results, a line of JSON each, as they come")
+            | {"parameters": [_asked("wait"), _asked("order"), _asked("after")]},
+        },
+    }
+
+
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _asked(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": {"type": "string"}}
+
+
+def _call(summary: str) -> dict[str, Any]:
+    return {"summary": summary, "responses": {"200": {"description": summary}}}
+
+
 def _invocation_paths() -> dict[str, Any]:
-    id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    id, call = _ID, _call
     name = {**id, "name": "name"}
-
-    def call(summary: str) -> dict[str, Any]:
-        return {"summary": summary, "responses": {"200": {"description": summary}}}
-
     one = "/invocations/{id}"
     return {
         "/invocations": {"get": call("invocations, newest first")},

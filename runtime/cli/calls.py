@@ -226,11 +226,13 @@ def logs(
 
 
 def cancel(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Invocations' ids.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids of invocations or batches.")
+    ],
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Stop invocations: queued ones never run, running ones end within a second.
+    """Stop invocations or whole batches: queued ones never run, running ones end within a second.
 
     \b
     Examples:
@@ -252,7 +254,7 @@ def cancel(
             if json:
                 session.print_json(view)
             else:
-                typer.echo(f"{id} {view['status']}")
+                typer.echo(f"{id} {view.get('status') or view['state']}")
     if refused:
         raise typer.Exit(FAILED)
 

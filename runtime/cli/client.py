@@ -25,6 +25,7 @@ WAIT = 60  # seconds one request waits for an outcome; after that it is asked fo
 TIMEOUT = 30.0  # seconds without a byte before a node counts as gone, beyond what it was to wait
 PROBLEM = "application/problem+json"
 EVENTS = "text/event-stream"
+NDJSON = "application/x-ndjson"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Event = tuple[str, dict[str, Any]]  # name and data
@@ -118,9 +119,17 @@ class Client:
         """What an invocation has written to standard output and error so far."""
         return self._send("GET", f"{_path(invocation)}/logs").text
 
-    def cancel(self, invocation: str) -> Any:
-        """Cancel an invocation; its record."""
-        return self._json(self._send("DELETE", _path(invocation)))
+    def cancel(self, id: str) -> Any:
+        """Cancel an invocation or a batch; its record."""
+        try:
+            return self._json(self._send("DELETE", _path(id)))
+        except Refused as refused:
+            if refused.problem.get("status") != 404:
+                raise
+            try:
+                return self._json(self._send("DELETE", f"/batches/{quote(id, safe='')}"))
+            except Refused as again:
+                raise (refused if again.problem.get("status") == 404 else again) from None
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
 
@@ -163,6 +172,37 @@ class Client:
 
     def _ask_result(self, id: str, prefer: str) -> httpx.Response:
         return self._send("GET", f"{_path(id)}/result", prefer=prefer)
+
+    # ── many at once ──────────────────────────────────────────────────────────────────────────
+
+    def send_lines(
+        self, path: str, pieces: Iterable[bytes], key: str | None, **query: str
+    ) -> dict[str, Any]:
+        """POST lines of JSON as they come; what the node made of them."""
+        headers = {"Content-Type": NDJSON} | ({"Idempotency-Key": key} if key else {})
+        with self._reaching():
+            answer = self._http.post(path, params=query, headers=headers, content=pieces)
+        self._check(answer)
+        view: dict[str, Any] = self._json(answer)
+        return view
+
+    def lines(self, path: str, **query: Any) -> Iterator[bytes]:
+        """The lines at a path as they come, each with its newline; Lost where they break off."""
+        given = {name: value for name, value in query.items() if value is not None}
+        # Nothing is sent while nothing happens, and that may take long.
+        patience = httpx.Timeout(TIMEOUT, read=None)
+        with (
+            self._reaching(),
+            self._http.stream("GET", path, params=given, timeout=patience) as response,
+        ):
+            if response.status_code >= 400:
+                response.read()
+            self._check(response)
+            rest = b""
+            for piece in response.iter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    yield line + b"\n"
 
     # ── following ─────────────────────────────────────────────────────────────────────────────
 

@@ -1,15 +1,57 @@
-"""Watch an invocation live: a progress bar, the lines it writes, the values it yields."""
+"""Watch an invocation live: a progress bar, the lines it writes, the values it yields.
 
-from collections.abc import Iterator, Mapping
+And a batch: how many of its items are over, and how they ended.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from runtime.cli.terminal import COLOURS, plain
 from runtime.model import TERMINAL
+
+
+@contextmanager
+def counting(
+    console: Console, batch: Mapping[str, Any]
+) -> Iterator[Callable[[Mapping[str, int]], None]]:
+    """A bar for a batch whose results go elsewhere; give it how many have ended how.
+
+    There is none where nobody would see it, or where it would lie among the results.
+    """
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or sys.stdout.isatty(),
+    )
+    task = bar.add_task(batch["function"], total=batch["total"])
+
+    def count(ends: Mapping[str, int]) -> None:
+        failed = sum(ends.values()) - ends.get("succeeded", 0)
+        text = f"{batch['function']}, {failed:,} failed" if failed else batch["function"]
+        bar.update(task, completed=sum(ends.values()), description=text)
+
+    with bar:
+        yield count
 
 
 class Following:

@@ -215,6 +215,56 @@ def _attempt(attempt: Mapping[str, Any]) -> Text:
     return plain(f"{where}, {at(attempt['finished_at'])}: {said}", "yellow")
 
 
+def batches(items: Iterable[Mapping[str, Any]]) -> Table:
+    """Batches, one a line."""
+    table = _table("id", "created", "state", "over", "failed")
+    table.add_column("function")
+    for view in items:
+        table.add_row(
+            plain(view["id"]),
+            plain(_short_at(view["created_at"])),
+            _state(view),
+            plain(_over(view)),
+            plain(f"{_failed(view):,}" if _failed(view) else "", "red"),
+            plain(view["function"]),
+        )
+    return table
+
+
+def batch(view: Mapping[str, Any]) -> RenderableType:
+    """All there is to say of one batch."""
+    rows = _pairs()
+    rows.add_row("id", plain(view["id"]))
+    rows.add_row("function", plain(view["function"]))
+    rows.add_row("device", plain(view["requested_device"]))
+    rows.add_row("state", _state(view))
+    rows.add_row("created", plain(at(view["created_at"])))
+    rows.add_row("over", plain(_over(view)))
+    for name, count in view["by_status"].items():
+        if count:
+            rows.add_row("", plain(f"{count:,} {name}", COLOURS.get(name, "")))
+    if view["throughput"]:
+        rows.add_row("lately", plain(f"{view['throughput']:,.3g} a second"))
+    if view["eta"]:
+        rows.add_row("left", plain(f"about {duration(view['eta'])}"))
+    return rows
+
+
+def _state(view: Mapping[str, Any]) -> Text:
+    if view["finished"] and view["state"] == "accepted":
+        return plain("finished", "red" if _failed(view) else "green")
+    return plain(view["state"], {"accepted": "cyan", "cancelled": "yellow"}.get(view["state"], ""))
+
+
+def _over(view: Mapping[str, Any]) -> str:
+    part = "" if view["progress"] is None else f" ({view['progress']:.0%})"
+    return f"{view['done']:,} of {view['total']:,}{part}" if view["total"] else "coming in"
+
+
+def _failed(view: Mapping[str, Any]) -> int:
+    return sum(view["by_status"][name] for name in ("failed", "timed_out", "dead"))
+
+
 def audit(found: Mapping[str, Any]) -> RenderableType:
     """The sum that every accepted invocation is in, and whether it holds."""
     table = _pairs()
