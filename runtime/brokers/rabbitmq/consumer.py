@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 OnMessage = Callable[["ChannelPort", str, int, bool, bytes, bytes], None]
 """Takes port, consumer tag, delivery tag, redelivered, properties and body, and must not raise.
 
-Each is to be acknowledged at the port; once the port is retired, nothing new is to be begun."""
+Each is to be acknowledged at the port.  While the port is `full`, nothing is to be begun: what comes
+then was on its way when the prefetch was lowered, and is to be given back."""
 
 
 class QueueConsumer:
@@ -155,6 +156,11 @@ class ChannelPort:
         await self._steered()
 
     # ── how many ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def full(self) -> bool:
+        """Whether more is in hand than is wanted."""
+        return self.retired or self.outstanding > self._wanted
 
     def steer(self, wanted: int) -> None:
         """Have that many in hand at most, from now on."""

@@ -8,6 +8,7 @@ import pytest
 
 from runtime.brokers import Broker
 from runtime.brokers.memory import MemoryBroker
+from runtime.brokers.rabbitmq import Address, RabbitBroker
 
 OpenBroker = Callable[[], Awaitable[Broker]]
 
@@ -21,6 +22,7 @@ class Traits:
     removes: bool = True  # a waiting message can be taken out; else remove() may be False
     head_of_queue: bool = True  # what is given back comes first; else it comes at some time
     remembers_ids: bool = True  # an id that is in the queue is refused; else the caller takes care
+    dead_by_device: bool = True  # depth() counts dead letters of a queue; else of its function
     patience: float = 0.0  # seconds it may take for what it does by itself, beside some loop turns
 
 
@@ -37,8 +39,25 @@ async def open_memory(_: str) -> Broker:
     return MemoryBroker()
 
 
+async def open_rabbit(address: str) -> Broker:
+    broker = RabbitBroker(Address.parse(address), name="contract")
+    await broker.open(30)
+    return broker
+
+
+RABBIT = Traits(
+    priorities=False,
+    exact_depth=False,
+    removes=False,
+    head_of_queue=False,
+    remembers_ids=False,
+    dead_by_device=False,
+    patience=10.0,
+)
+
 BROKERS = {
     "memory": Kind(Traits(), open_memory),
+    "rabbitmq": Kind(RABBIT, open_rabbit, "rabbit_url"),
 }
 
 
