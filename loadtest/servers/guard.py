@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
-PATIENCE = 5.0  # seconds from SIGNAL to SIGKILL once the parent is gone
+PATIENCE = 3.0  # seconds from SIGNAL to SIGKILL once the parent is gone
 LIFELINE = 0  # the socket to the parent
 
 
