@@ -158,6 +158,16 @@ async def test_a_consumer_without_room_is_passed_over_and_keeps_no_turn() -> Non
     assert (full.arrived(), free.arrived()) == (1, 1)
 
 
+async def test_setting_the_prefetch_often_earns_no_more_turns() -> None:
+    broker = await opened()
+    often, once = await Inbox.open(broker, QUEUE, 9), await Inbox.open(broker, QUEUE, 9)
+    for prefetch in (10, 11, 12):
+        often.prefetch = prefetch
+    fill(broker, 4)
+    await turns()
+    assert (often.arrived(), once.arrived()) == (2, 2)
+
+
 async def test_who_gives_everything_back_at_once_does_not_hold_up_the_loop() -> None:
     broker = await opened()
     seen = 0
