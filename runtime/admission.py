@@ -127,14 +127,13 @@ class Admission:
         `parameters` are a JSON object, checked like any input; uploads stay as they were.  Whoever
         asks again with the same key gets the invocation there is.
         """
-        if known := await self._invocations.by_key(key):
-            return known
         device = self._device(spec, asked)
         payload = earlier.message.payload
         if parameters is not None:
             payload = self._intake.edited(self._validator(spec), payload, parameters)
         id = new_id()
-        payload = await asyncio.to_thread(self._copy_payload, payload, id)
+        if payload.parts or payload.key:
+            payload = await asyncio.to_thread(self._copy_payload, payload, id)
         payload = await self._intake.outlined(id, payload)
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
@@ -155,15 +154,16 @@ class Admission:
         return invocation
 
     async def _key(self, invocation: Invocation, key: str | None) -> None:
-        message = invocation.message
+        message, asked = invocation.message, invocation.requested_device
         invocation.idempotency_key = key
-        invocation.fingerprint = await asyncio.to_thread(
-            fingerprint,
-            message.function,
-            invocation.requested_device,
-            message.payload,
-            self._blobs,
-        )
+        if message.payload.parts or message.payload.key:  # which may have to be read
+            invocation.fingerprint = await asyncio.to_thread(
+                fingerprint, message.function, asked, message.payload, self._blobs
+            )
+        else:
+            invocation.fingerprint = fingerprint(
+                message.function, asked, message.payload, self._blobs
+            )
 
     async def body(self, headers: Headers, receive: Receive) -> bytes:
         """The JSON that a request carries; empty where it carries nothing."""

@@ -20,6 +20,7 @@ from runtime.invocations import Invocations
 from runtime.ledger import Ledger
 from runtime.model import Attempt, Invocation, Status, queue_name
 from runtime.query import Headers
+from runtime.settled import Settled
 
 RECALLED = 100_000  # letters that a broker in memory takes over at most
 LATER = 1.0  # seconds until a ledger that is away is asked again
@@ -42,6 +43,7 @@ class Found:
 
     invocation: Invocation
     recorded: bool  # it is in the ledger, and not only in the letter
+    settled: Settled | None = None  # somebody has dealt with it
 
 
 class Letters:
@@ -131,14 +133,15 @@ class Letters:
         """The invocations of letters, or why there is none; `letters` are some that are known."""
         await self._invocations.recorder.flush()
         records = await self._ledger.among(ids)
+        settled = await self._ledger.letters.among(ids)
         dead = {id for id, each in records.items() if _is_dead(each, function)}
         known = {letter.message.id: letter for letter in letters}
         if function is not None and (unknown := set(ids) - dead - known.keys()):
             known |= await self._look_for(function, unknown)
         return {
-            id: Found(records[id], recorded=True)
+            id: Found(records[id], True, settled.get(id))
             if id in dead
-            else _found(id, function, records.get(id), known.get(id))
+            else _found(id, function, records.get(id), settled.get(id), known.get(id))
             for id in ids
         }
 
@@ -197,7 +200,7 @@ class Letters:
         """Make the new invocation, or give the one there is; the letter stays."""
         earlier = found.invocation
         key = _key_of(earlier, asked, parameters)
-        if settled := (await self._ledger.letters.among([earlier.id])).get(earlier.id):
+        if settled := found.settled:
             again = f"POST /invocations/{earlier.id}/replay runs it all the same"
             if settled.replayed_as is None:
                 raise NotFound(f"dead letter {earlier.id!r} was discarded; {again}")
@@ -277,7 +280,11 @@ def _is_dead(record: Invocation, function: str | None) -> bool:
 
 
 def _found(
-    id: str, function: str | None, record: Invocation | None, letter: DeadLetter | None
+    id: str,
+    function: str | None,
+    record: Invocation | None,
+    settled: Settled | None,
+    letter: DeadLetter | None,
 ) -> Found | LumbreError:
     """What is to be replayed where the ledger has no dead invocation, from the letter itself."""
     if letter is None:
@@ -285,12 +292,12 @@ def _found(
     if letter.unreadable is not None:
         return Conflict(f"dead letter {id!r} is no message of Lumbre: it can only be discarded")
     if record and record.message.function == function:
-        return Found(record, recorded=True)
+        return Found(record, True, settled)
     message = letter.message
     unrecorded = message.unrecorded
     asked = unrecorded.requested_device if unrecorded else message.device
     version = unrecorded.version if unrecorded else ""
-    return Found(Invocation(message, asked, version, Status.DEAD), recorded=False)
+    return Found(Invocation(message, asked, version, Status.DEAD), False, settled)
 
 
 def _no_letter(id: str, function: str | None) -> NotFound:

@@ -45,7 +45,7 @@ def openapi(functions: Iterable[FunctionSpec]) -> dict[str, Any]:
         }
     }
     paths = {f"/invoke/{spec.name}": _path(spec, schemas) for spec in functions}
-    paths |= _invocation_paths() | _batch_paths()
+    paths |= _invocation_paths() | _letter_paths() | _batch_paths()
     return {
         "openapi": "3.1.0",
         "info": {"title": "Lumbre", "version": "0.1.0"},
@@ -168,6 +168,42 @@ def _batch_paths() -> dict[str, Any]:
             "get": _call("its results, a line of JSON each, as they come")
             | {"parameters": [_asked("wait"), _asked("order"), _asked("after")]},
         },
+    }
+
+
+def _letter_paths() -> dict[str, Any]:
+    function = {**_asked("function"), "required": True}
+    parameters = {"content": {JSON: {"schema": {"type": "object"}}}}
+    order = {
+        "type": "object",
+        "required": ["function"],
+        "properties": {
+            "function": {"type": "string"},
+            "ids": {"type": "array", "items": {"type": "string"}},
+            "all": {"type": "boolean"},
+        },
+    }
+    many = {"requestBody": {"content": {JSON: {"schema": order}}}}
+    return {
+        "/dead-letters": {
+            "get": _call("invocations that were given up on, oldest first")
+            | {"parameters": [_asked("function"), _asked("limit")]}
+        },
+        "/dead-letters/{id}": {
+            "parameters": [_ID, function],
+            "delete": _call("throw a dead letter away"),
+        },
+        "/dead-letters/{id}/replay": {
+            "parameters": [_ID, function, _asked("device")],
+            "post": _call("run it again, with other parameters where some are given")
+            | {"requestBody": parameters},
+        },
+        "/dead-letters/replay": {
+            "post": _call("run many again; a line of JSON each, and a last one that adds up")
+            | {"parameters": [_asked("device")]}
+            | many
+        },
+        "/dead-letters/discard": {"post": _call("throw many away, told likewise") | many},
     }
 
 

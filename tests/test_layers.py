@@ -68,7 +68,7 @@ FLOORS: list[set[str]] = [
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
-    {"runtime.cli.calls", "runtime.cli.roles", "runtime.cli.batches"},
+    {"runtime.cli.calls", "runtime.cli.roles", "runtime.cli.batches", "runtime.cli.letters"},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.servers.guard", "loadtest.servers.guarded"},
@@ -113,7 +113,8 @@ ONLY = {
         for m in ("channel", "consumer", "link", "loose", "publisher", "trouble")
     },
     "typer": {
-        f"runtime.cli{m}" for m in ("", ".flags", ".session", ".calls", ".roles", ".batches")
+        f"runtime.cli{m}"
+        for m in ("", ".flags", ".session", ".calls", ".roles", ".batches", ".letters")
     },
 }
 

@@ -15,7 +15,7 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli import batches, calls, roles
+from runtime.cli import batches, calls, letters, roles
 from runtime.cli.flags import FAILED, Json, Url, help_of, takes_settings
 from runtime.errors import ConfigurationError, LumbreError
 from runtime.settings import Settings, origin, read_settings
@@ -242,6 +242,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         calls.cancel,
         calls.replay,
     ),
+    "Dead letters": (letters.letters, letters.replay_letters, letters.discard_letters),
     "Batches": (batches.batch, batches.batches, batches.results),
 }
 

@@ -204,6 +204,34 @@ class Client:
                 for line in lines:
                     yield line + b"\n"
 
+    # ── dead letters ──────────────────────────────────────────────────────────────────────────
+
+    def replay_letter(
+        self, id: str, function: str, parameters: dict[str, Any] | None, device: str | None
+    ) -> str:
+        """Queue a dead letter once more, with other parameters if given; the new invocation."""
+        path = f"/dead-letters/{quote(id, safe='')}/replay"
+        query = {"function": function} | ({"device": device} if device else {})
+        body = {} if parameters is None else {"json": parameters}
+        return _accepted(partial(self._send, "POST", path, params=query, **body))
+
+    def clear_letters(
+        self, what: str, order: dict[str, Any], device: str | None
+    ) -> Iterator[dict[str, Any]]:
+        """`replay` or `discard` many dead letters; what becomes of each as it does, then a sum."""
+        query = {"device": device} if device else None
+        patience = httpx.Timeout(TIMEOUT, read=None)  # a full queue may have to get shorter first
+        with (
+            self._reaching(),
+            self._http.stream(
+                "POST", f"/dead-letters/{what}", params=query, json=order, timeout=patience
+            ) as response,
+        ):
+            if response.status_code >= 400:
+                response.read()
+            self._check(response)
+            yield from map(orjson.loads, response.iter_lines())
+
     # ── following ─────────────────────────────────────────────────────────────────────────────
 
     def invoke_events(self, id: str, function: str, given: Input, device: str) -> Iterator[Event]:

@@ -265,6 +265,24 @@ def _failed(view: Mapping[str, Any]) -> int:
     return sum(view["by_status"][name] for name in ("failed", "timed_out", "dead"))
 
 
+def letters(items: Iterable[Mapping[str, Any]]) -> Table:
+    """Dead letters, one a line, and why each died."""
+    table = _table("id", "died", "queue", "attempts")
+    table.add_column("why")
+    for view in items:
+        why = view["reason"]
+        if view["unreadable"]:
+            why = f"no message of Lumbre ({view['size']:,} bytes): {view['preview']!r}"
+        table.add_row(
+            plain(view["id"]),
+            plain(_short_at(view["at"])),
+            plain(view["queue"]),
+            Text(f"{len(view['attempts'])}" if view["attempts"] else "", justify="right"),
+            _short_line(why, "red"),
+        )
+    return table
+
+
 def audit(found: Mapping[str, Any]) -> RenderableType:
     """The sum that every accepted invocation is in, and whether it holds."""
     table = _pairs()
