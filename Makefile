@@ -8,7 +8,7 @@ TORCH  ?= torch==2.13.0
 BIN := $(VENV)/bin
 FUNCTIONS ?= functions
 
-.PHONY: help run test servers install bench check format clean
+.PHONY: help run rabbitmq test servers install bench check format clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ run: install ## start Lumbre on http://127.0.0.1:8080 with the functions of this
 
 test: $(VENV)/tested servers ## run the tests
 	$(BIN)/python -m pytest
+
+rabbitmq: servers ## run a private RabbitMQ until Ctrl-C, to try the distributed mode
+	@exec $(BIN)/python -m loadtest.servers rabbitmq
 
 servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, where that is possible
 	@.ci/servers $(BIN)/python
