@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 OnMessage = Callable[["ChannelPort", str, int, bool, bytes, bytes], None]
 """Takes port, consumer tag, delivery tag, redelivered, properties and body, and must not raise.
 
-Each is to be acknowledged at the port.  While the port is `full`, nothing is to be begun: what comes
-then was on its way when the prefetch was lowered, and is to be given back."""
+Each is to be acknowledged at the port.  While the port is `full`, nothing is to be begun: what
+comes then was on its way when the prefetch was lowered, and is to be given back."""
 
 
 class QueueConsumer:

@@ -20,6 +20,7 @@ from runtime.wire import encode_message
 
 RETURNS, DUE = "x-lumbre-returns", "x-lumbre-due"
 REASON, QUEUE, AT = "x-lumbre-reason", "x-lumbre-queue", "x-lumbre-at"
+LONGEST_STEP = float(max(STEPS))  # seconds; a longer wait takes several
 LONGEST_REASON = 2000  # characters
 REMEMBERED = 10_000  # acknowledgements that may be lost: as many as can be out, and then some
 
@@ -124,7 +125,7 @@ class Lease:
         again = self.message
         if counted:
             again = replace(again, attempt=again.attempt + 1)
-        due = self._book.desk.now() + delay if delay > max(STEPS) else 0.0
+        due = self._book.desk.now() + delay if delay > LONGEST_STEP else 0.0
         self._move(self._book.again(again, returns, delay, due))
 
     def reject(self, reason: str) -> None:
@@ -245,7 +246,7 @@ class Leases:
         headers = {
             REASON: reason[:LONGEST_REASON],
             QUEUE: self.spec.name,
-            AT: int(self.desk.now() * 1000),
+            AT: int(self.desk.now() * 1e6),
         }
         properties = encode_properties(
             delivery_mode=PERSISTENT, headers=headers, message_id=copy_id(id)

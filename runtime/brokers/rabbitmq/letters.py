@@ -5,6 +5,7 @@ gives back all but what was chosen.  Whoever looks at the same time sees none of
 """
 
 import asyncio
+import bisect
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +25,7 @@ from runtime.wire import Unreadable, decode_message
 
 SILENCE = 1.0  # seconds without a letter after which those still missing are with somebody else
 GIVEN_BACK_EVERY = 0.01  # seconds between two looks whether what was given back is there
+ONE_BY_ONE = 1000  # letters that are given back in their order; RabbitMQ 3.10 shuffles what is not
 SECOND_LOOK = 0.3  # seconds after which one that was not found is looked for again
 REASONS = {
     "delivery_limit": "it was delivered too often: whoever took it died each time",
@@ -102,6 +104,7 @@ class _Look:
         self._most = most
         self._hot: Plain = open_hot(channel.raw, self)
         self._missing = 0
+        self._left: list[int] = []  # tags of letters that were not chosen
         self._chosen = 0
         self._moving: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
@@ -143,7 +146,11 @@ class _Look:
         A channel that is closed gives back too, but some time later.
         """
         await self._channel.cancel("letters")
-        self._hot.nack(0, requeue=True, multiple=True)
+        if len(self._left) <= ONE_BY_ONE:
+            for tag in self._left:
+                self._hot.nack(tag)
+        else:
+            self._hot.nack(0, multiple=True)
         deadline = asyncio.get_running_loop().time() + SILENCE
         while await self._channel.count(self._queue) < count:
             if asyncio.get_running_loop().time() > deadline:  # somebody else took some
@@ -164,6 +171,7 @@ class _Look:
         self._missing -= 1
         if self._missing <= 0:
             self._over.set()
+        self._left.append(tag)
         if self._error or (self._most is not None and self._chosen >= self._most):
             return
         try:
@@ -174,6 +182,7 @@ class _Look:
             return
         if choice is None or choice is False:
             return
+        self._left.pop()
         self._chosen += 1
         if self._most is not None and self._chosen >= self._most:
             self._over.set()
@@ -190,6 +199,7 @@ class _Look:
             self._hot.ack(tag)
         except Exception as error:
             self._chosen -= 1
+            bisect.insort(self._left, tag)
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -227,7 +237,7 @@ def _told(known: Mapping[str, Any]) -> tuple[str, str, float] | None:
     if REASON not in known:
         return None
     at = known.get(AT, 0)
-    return str(known.get(QUEUE, "")), str(known[REASON]), at / 1000 if isinstance(at, int) else 0.0
+    return str(known.get(QUEUE, "")), str(known[REASON]), at / 1e6 if isinstance(at, int) else 0.0
 
 
 def _died(known: Mapping[str, Any]) -> tuple[str, str, float]:

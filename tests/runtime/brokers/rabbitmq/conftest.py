@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.servers import RabbitServer
 from runtime.brokers import QueueSpec
 from runtime.brokers.rabbitmq import RabbitBroker
 from tests.runtime.brokers.rabbitmq.rig import QUEUE, rabbit_broker
@@ -32,3 +33,8 @@ async def connect(rabbit_url: str) -> AsyncIterator[Connect]:
 @pytest.fixture
 async def broker(connect: Connect) -> RabbitBroker:
     return await connect()
+
+
+@pytest.fixture
+def management_url(rabbit: RabbitServer) -> str:
+    return rabbit.management_url

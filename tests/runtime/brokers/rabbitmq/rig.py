@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import pika  # type: ignore[import-untyped]
+
 from runtime.brokers import Delivery
 from runtime.brokers.rabbitmq import Address, RabbitBroker
 from runtime.model import Message, Payload, new_id
@@ -57,6 +59,20 @@ class Worker:
         return self.got
 
 
+class Recorded(list[bytes]):
+    """The messages of `results`, each acknowledged at once."""
+
+    @classmethod
+    async def of(cls, broker: RabbitBroker) -> "Recorded":
+        recorded = cls()
+        await broker.consume_results(64, recorded.take)
+        return recorded
+
+    def take(self, body: bytes, ack: Callable[[], None]) -> None:
+        self.append(body)
+        ack()
+
+
 class Told:
     """What `settled` was told of messages, by their ids."""
 
@@ -74,3 +90,25 @@ class Told:
 
 def rabbit_broker(url: str, name: str = "test", **more: Any) -> RabbitBroker:
     return RabbitBroker(Address.parse(url), name=name, **more)
+
+
+class Raw:
+    """Somebody else on the same server, with plain pika."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self.channel = self._connection.channel()
+
+    def __enter__(self) -> "Raw":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def put(self, queue: str, body: bytes, **properties: Any) -> None:
+        self.channel.basic_publish("", queue, body, pika.BasicProperties(**properties))
+
+    def take(self, queue: str) -> bytes | None:
+        """The body of the first message, which is gone then."""
+        _, _, body = self.channel.basic_get(queue, auto_ack=True)
+        return body  # type: ignore[no-any-return]

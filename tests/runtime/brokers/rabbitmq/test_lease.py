@@ -149,7 +149,7 @@ def test_what_was_given_back_too_often_goes_to_the_dead_letters(rig: Rig) -> Non
     assert copy.key == "f.dead"
     told = headers(copy.properties)
     assert told["x-lumbre-reason"] == "given back 4 times, over its queue's limit of 3"
-    assert (told["x-lumbre-queue"], told["x-lumbre-at"]) == ("f.cpu", 1_000_000)
+    assert (told["x-lumbre-queue"], told["x-lumbre-at"]) == ("f.cpu", 1_000_000_000)
 
 
 def test_settling_again_changes_nothing(rig: Rig) -> None:
