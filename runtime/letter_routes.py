@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -28,6 +29,15 @@ PREVIEW = 500  # bytes of what is no message of ours
 MOST_IDS = 10_000  # named in one request
 
 
+class _LetterId(StringConvertor):
+    """An id in a path: neither of the words that stand in its place."""
+
+    regex = r"(?!(?:replay|discard)$)[^/]+"
+
+
+register_url_convertor("letter", _LetterId())
+
+
 class LetterRoutes:
     """Lists, replays and discards dead letters over HTTP."""
 
@@ -45,7 +55,7 @@ class LetterRoutes:
             Route(all, self.list_letters, methods=["GET"]),
             Route(f"{all}/replay", self.replay_many, methods=["POST"]),
             Route(f"{all}/discard", self.discard_many, methods=["POST"]),
-            Route(f"{all}/{{id}}", self.discard_letter, methods=["DELETE"]),
+            Route(f"{all}/{{id:letter}}", self.discard_letter, methods=["DELETE"]),
             Route(f"{all}/{{id}}/replay", self.replay_letter, methods=["POST"]),
         ]
 

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,10 @@ def lumbre(
     return Result(done.exit_code, done.stdout_bytes, done.stderr)
 
 
+def name_of(command: Callable[..., None]) -> str:
+    return command.__name__.replace("_", "-")
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "runtime", *arguments]
 
@@ -163,11 +167,11 @@ def test_lumbre_alone_shows_help_with_every_command() -> None:
     shown = lumbre().stdout
     for commands in COMMANDS.values():
         for each in commands:
-            assert f" {each.__name__} " in shown
+            assert f" {name_of(each)} " in shown
     assert "lumbre new hello" in shown
 
 
-@pytest.mark.parametrize("name", [c.__name__ for commands in COMMANDS.values() for c in commands])
+@pytest.mark.parametrize("name", [name_of(c) for commands in COMMANDS.values() for c in commands])
 def test_the_help_of_every_command_has_an_example(name: str) -> None:
     shown = lumbre(name, "--help").stdout
     assert "Examples:" in shown
