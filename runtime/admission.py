@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import time
+from collections.abc import Awaitable
 
 from runtime.blobs import Blobs
 from runtime.catalog import Catalog
@@ -55,7 +56,7 @@ class Admission:
         device = self._device(spec, asked)
         validator = self._validator(spec)
         callback = self._callback(headers) if b"lumbre-callback" in headers else None
-        payload = await self._intake.read(validator, id, headers, query, receive)
+        payload = await _storing(self._intake.read(validator, id, headers, query, receive))
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version, callback=callback)
         if b"text/event-stream" not in headers.get(b"accept", b""):
@@ -108,7 +109,7 @@ class Admission:
         """Accept an earlier invocation's input once more, as a new one that is linked to it."""
         device = self._device(spec, asked)
         id = new_id()
-        payload = await asyncio.to_thread(self._copy_payload, earlier.message.payload, id)
+        payload = await _storing(self._copied(earlier.message.payload, id))
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
         return await self._submit(invocation, headers, None, once=False)
@@ -133,8 +134,8 @@ class Admission:
             payload = self._intake.edited(self._validator(spec), payload, parameters)
         id = new_id()
         if payload.parts or payload.key:
-            payload = await asyncio.to_thread(self._copy_payload, payload, id)
-        payload = await self._intake.outlined(id, payload)
+            payload = await _storing(self._copied(payload, id))
+        payload = await _storing(self._intake.outlined(id, payload))
         message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
         invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
         return await self._submit_keyed(invocation, headers, key)
@@ -176,7 +177,8 @@ class Admission:
         read_as = new_id()  # a name of its own, so that it cannot disturb the other's blobs
         validator = self._validator(spec)
         try:
-            payload = await self._intake.read(validator, read_as, headers, query, receive)
+            reading = self._intake.read(validator, read_as, headers, query, receive)
+            payload = await _storing(reading)
             return await asyncio.to_thread(fingerprint, spec.name, asked, payload, self._blobs)
         finally:
             await asyncio.to_thread(self._blobs.delete, read_as)
@@ -232,6 +234,9 @@ class Admission:
             )
         raise Unavailable(self._fleet.lacks(spec, asked), 60)
 
+    async def _copied(self, payload: Payload, id: str) -> Payload:
+        return await asyncio.to_thread(self._copy_payload, payload, id)
+
     def _copy_payload(self, payload: Payload, id: str) -> Payload:
         """The same input under a new invocation, so that each may be removed by itself."""
 
@@ -254,3 +259,15 @@ class Admission:
         except FileNotFoundError:
             self._blobs.delete(id)
             raise NotFound("what was uploaded for it is no longer there: send it anew") from None
+
+
+async def _storing(work: Awaitable[Payload]) -> Payload:
+    """An input that is being stored; Unavailable where the blob store takes nothing."""
+    try:
+        return await work
+    except OSError as error:
+        raise Unavailable(
+            f"the input cannot be stored ({error.strerror or error}): make room where"
+            " LUMBRE_BLOBS_URL is, and send it again",
+            5,
+        ) from error

@@ -268,6 +268,32 @@ def test_a_full_queue_is_a_429_that_leaves_nothing(start_node: NodeFactory, gate
     eventually(lambda: node.client.post(call, content=b"4").status_code == 200)
 
 
+@pytest.fixture
+def unwritable(node: RunningNode) -> Iterator[None]:
+    """The blob store cannot be written: where its folder was is a file, even for root."""
+    blobs, away = node.state / "blobs", node.state / "blobs.away"
+    blobs.mkdir(exist_ok=True)
+    blobs.rename(away)
+    blobs.touch()
+    yield
+    blobs.unlink()
+    away.rename(blobs)
+
+
+@pytest.mark.usefixtures("unwritable")
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "unwritable"}])
+def test_an_input_that_cannot_be_stored_is_a_503_and_not_accepted(
+    client: httpx.Client, headers: dict[str, str]
+) -> None:
+    before = client.get("/audit").json()["accepted"]
+    data = b"x" * (INLINE + 1)
+    told = problem(client.post("/invoke/digest", content=data, headers=headers), 503)
+    assert "cannot be stored" in told["detail"] and "LUMBRE_BLOBS_URL" in told["detail"]
+    note = "x" * (INLINE + 1)
+    told = problem(client.post("/invoke/echo", json={"note": note}, headers=headers), 503)
+    assert client.get("/audit").json()["accepted"] == before
+
+
 OTHER_SITE = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site", "Origin": "http://other.localhost"},
