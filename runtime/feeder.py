@@ -22,6 +22,7 @@ from runtime.recorder import Recorder
 
 FORGOTTEN = 15.0  # seconds after which an unpublished invocation was left behind by its gateway
 AT_ONCE = 500  # rows
+TURNS = 50  # batches of one queue that take turns; the others come after them
 LOOK_EVERY = 1.0  # seconds
 LOOK_SOON = 0.1  # seconds, while batches wait for room
 LEASE = 10.0  # seconds
@@ -58,6 +59,7 @@ class Feeder:
         self._holder = holder
         self._window = max(1, window)
         self._windows: dict[str, int] = {}  # by batch, smaller where its items are large
+        self._waiting = False  # whether batches have more to come
         self._until = 0.0  # loop time of the end of the lease, if it is ours
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -82,6 +84,8 @@ class Feeder:
                 more = await self._leads() and await self.feed()
             except LumbreError as error:
                 log.debug("nothing is fed now: %s", error)
+            except Exception:  # whatever it is, what is held back must not stay so for ever
+                log.exception("feeding failed, and is tried again")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SOON if more else LOOK_EVERY)
 
@@ -91,7 +95,7 @@ class Feeder:
             continue
         while await self._feed_batches() and await self._leads():
             continue
-        return bool(self._windows)
+        return self._waiting
 
     async def _leads(self) -> bool:
         """Whether this process has the lease; asked for again in good time."""
@@ -107,27 +111,32 @@ class Feeder:
 
     async def _feed_batches(self) -> int:
         """A turn for every batch whose queue has room; how many were taken."""
-        waiting = await self._ledger.batch_rows.waiting()
-        self._windows = {id: self._windows.get(id, min(FIRST, self._window)) for id, _ in waiting}
-        full: set[str] = set()
-        taken = 0
-        for id, queue in waiting:
-            room = 0 if queue in full else await self._room(queue, self._windows[id])
-            if not room:
-                full.add(queue)
-                continue
-            rows = await self._ledger.batch_rows.unpublished(id, min(room, AT_ONCE))
-            self._windows[id] = self._fitting(rows)
-            taken += await self._take(rows)
-        return taken
+        queues: dict[str, list[str]] = {}
+        for id, queue in await self._ledger.batch_rows.waiting():
+            queues.setdefault(queue, []).append(id)
+        self._waiting = bool(queues)
+        known = self._windows
+        self._windows = {id: known[id] for ids in queues.values() for id in ids if id in known}
+        return sum([await self._feed_queue(queue, ids) for queue, ids in queues.items()])
 
-    async def _room(self, queue: str, window: int) -> int:
-        """How many more a queue may have; none while it is more than half full."""
+    async def _feed_queue(self, queue: str, batches: Sequence[str]) -> int:
+        """Share what room a queue has among its batches; none while it is more than half full."""
         try:
             ready = await self._ready(queue)
         except KeyError:
             return 0  # its function is gone, and may come back
-        return 0 if ready > window // 2 else window - ready
+        window = min(self._windows.get(id, self._window) for id in batches)
+        if ready > window // 2:
+            return 0
+        turns = batches[:TURNS]
+        share = min(AT_ONCE, max(1, (window - ready) // len(turns)))
+        taken = 0
+        for id in turns:
+            limit = share if id in self._windows else min(share, FIRST)
+            rows = await self._ledger.batch_rows.unpublished(id, limit)
+            self._windows[id] = self._fitting(rows)
+            taken += await self._take(rows)
+        return taken
 
     def _fitting(self, rows: Sequence[Invocation]) -> int:
         """How many such inputs may wait in a queue."""
