@@ -181,7 +181,7 @@ class _Consumer:
 
     def line_up(self) -> None:
         """Stand in line, where it has room and does not yet."""
-        if self.has_room and not self.in_line:
+        if not self.in_line and self.has_room:
             self.in_line = True
             self.queue.line.append(self)
             self.queue.wake()
@@ -264,7 +264,7 @@ class _Queue:
 
     def wake(self) -> None:
         """Have what is ready delivered, in the next turn of the loop."""
-        if self.ready and self.line and not self.dispatching:
+        if not self.dispatching and self.ready and self.line:
             self.dispatching = True
             asyncio.get_running_loop().call_soon(self.dispatch)
 
