@@ -16,6 +16,7 @@ from runtime.wire import Report, Unreadable, decode_reports
 PREFETCH = 64  # messages of results, each with up to 256 outcomes
 GATHER = 0.05  # seconds that a report waits for others, so that a commit takes many
 RETRY = 0.5  # seconds between two tries while the ledger is away
+LAST_TRY = 5.0  # seconds that a drain waits for a ledger that is away
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,19 @@ class Results:
         self._consumer = await self._bus.consume_results(PREFETCH, self._take)
 
     async def close(self) -> None:
-        """Take no more, and write what was taken."""
+        """Take no more, and write what was taken; where that takes too long, others write it."""
         self._closing = True
         if self._consumer:
             await self._consumer.close()
         self._arrived.set()
         if self._writing:
-            await self._writing
+            _, late = await asyncio.wait([self._writing], timeout=LAST_TRY)
+            if late:
+                self._writing.cancel()
+                log.warning("queue=results what is not written stays there: the ledger is away")
+                await asyncio.wait(late)
+            else:
+                self._writing.result()
 
     def _take(self, body: bytes, ack: Callable[[], None]) -> None:
         try:
@@ -104,7 +111,5 @@ class Results:
             try:
                 return await self._recorder.flush()
             except Unavailable as error:
-                if self._closing:
-                    raise
                 log.debug("what workers report waits for the ledger: %s", error)
                 await asyncio.sleep(RETRY)
