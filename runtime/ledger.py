@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -28,6 +29,8 @@ from runtime.database import Database
 from runtime.errors import BadRequest, ConfigurationError
 from runtime.model import TERMINAL, Device, Invocation, Status
 from runtime.model import Attempt as Attempt
+from runtime.retention import Purged as Purged
+from runtime.retention import Retention
 from runtime.rows import Values
 from runtime.schema import Batch as Batch
 from runtime.schema import BatchState as BatchState
@@ -35,6 +38,7 @@ from runtime.schema import CallbackRecord as CallbackRecord
 from runtime.schema import ScalingDecision as ScalingDecision
 from runtime.schema import invocations, totals
 from runtime.settled import SettledLetters
+from runtime.tally import ENDS, PURGED, Tally
 
 _SUMMARY = [  # the columns of a list: without what may be large and is only looked at one by one
     null().label(column.name) if column.name in ("result", "log") else column
@@ -75,7 +79,8 @@ class Ledger:
         self._update = dialect.update(invocations, schema.STATE, ["published"], _MAY_CHANGE)
         self._insert_attempts = dialect.insert(schema.attempts)
         self._insert_callbacks = dialect.insert(schema.callbacks)
-        self._add = dialect.add(totals, ("name", "part"), "count")
+        self._tally = Tally(database)
+        self.retention = Retention(database, self._tally)
         self.letters = SettledLetters(database)
         self.batch_rows = BatchRows(database)
 
@@ -118,10 +123,14 @@ class Ledger:
         whether it can be.  Unavailable when it cannot, and then nothing of it is.
         """
         change = _change(batch, attempts, known, published)
-        try:
-            return await self._database.write(lambda c: self._write(c, change, exactly=False))
-        except _NotAllOfThem:
-            return await self._database.write(lambda c: self._write(c, change, exactly=True))
+        exactly = False
+        while True:
+            try:
+                return await self._database.write(
+                    partial(self._write, change=change, exactly=exactly)
+                )
+            except _NotAllOfThem:
+                exactly = True
 
     async def _write(
         self, connection: AsyncConnection, change: _Change, *, exactly: bool
@@ -134,14 +143,18 @@ class Ledger:
         updated = await changed(connection, self._update, late)
         missed = states.keys() - inserted - updated
         stored = await self._statuses(connection, missed) if missed else {}
+        refused = missed - stored.keys()
+        if any(
+            row[0] in refused and latest[row[0]].idempotency_key is None for row in change.fresh
+        ):
+            raise _NotAllOfThem  # its row was there when it was inserted, and was purged since
         await self._mark_published(connection, change.published)
         await self._bulk(connection, self._insert_attempts, change.attempts)
         await self._bulk(connection, self._insert_callbacks, _callbacks(change, inserted))
         ends = {id for id, state in states.items() if state[0] in TERMINAL}
         tally = Counter({"accepted": len(inserted), "ignored": len(ends & stored.keys())})
         tally.update(states[id][0] for id in ends - missed)
-        await self._tally(connection, tally)
-        refused = missed - stored.keys()
+        await self._tally.add(connection, tally)
         over = refused.union(ends, (id for id, status in stored.items() if status in TERMINAL))
         return Written(
             terminal=tuple(latest[id] for id in latest if id in ends - refused),
@@ -168,12 +181,6 @@ class Ledger:
         c = invocations.c
         query = select(c.id, c.status).where(self._among(c.id, ids))
         return {id: status for id, status in await connection.execute(query)}
-
-    async def _tally(self, connection: AsyncConnection, tally: Counter[str]) -> None:
-        """Add to the tally; last of all, since others that keep the same part wait from here on."""
-        part = self._database.part
-        changed = [(name, part, count) for name, count in sorted(tally.items()) if count]
-        await self._bulk(connection, self._add, changed)
 
     async def _bulk(self, connection: AsyncConnection, sql: str, given: Sequence[Values]) -> None:
         """Run one statement over all rows."""
@@ -448,10 +455,10 @@ class Ledger:
                     return 0
                 which = some.where(schema.UNPUBLISHED)
             ids = list(await connection.scalars(which.with_for_update(skip_locked=True)))
-            gone = await self._remove(connection, ids, accepted=False)
+            gone = await self.retention.remove(connection, ids, accepted=False)
             if await connection.scalar(some.limit(1)) is None:
                 await connection.execute(schema.batches.delete().where(c.id == id))
-            return gone
+            return len(gone)
 
         return await self._database.write(drop)
 
@@ -466,7 +473,7 @@ class Ledger:
         query = (
             select(invocations)
             .join(schema.callbacks, c.invocation == invocations.c.id)
-            .where(_UNSENT, _FINISHED)
+            .where(schema.UNSENT, _FINISHED)
             .order_by(c.updated_at, c.invocation)
             .limit(limit)
         )
@@ -535,12 +542,11 @@ class Ledger:
         status = invocations.c.status
         # Named one by one: two short ranges of by_status.
         unfinished = select(status, func.count()).group_by(status).where(status.in_(_GOING_ON))
-        ends = {end: end for end in TERMINAL} | {f"purged.{end}": end for end in TERMINAL}
-        finished = select(totals.c.name, totals.c.count).where(totals.c.name.in_(ends))
+        names = ENDS | PURGED | {status.value: status for status in _GOING_ON}
+        finished = select(totals.c.name, totals.c.count).where(totals.c.name.in_([*ENDS, *PURGED]))
         counts = dict.fromkeys(Status, 0)
         for name, count in await self._database.read(union_all(unfinished, finished)):
-            purged = name.startswith("purged.")
-            counts[Status(ends.get(name, name))] += -count if purged else count
+            counts[names[name]] += -count if name in PURGED else count
         return counts
 
     async def audit(self) -> Audit:
@@ -588,20 +594,6 @@ class Ledger:
         together = union_all(*(select(each) for each in ranges)).subquery()
         return select(together).order_by(together.c.batch_index).limit(limit)
 
-    async def _remove(
-        self, connection: AsyncConnection, ids: list[str], *, accepted: bool = True
-    ) -> int:
-        """Delete invocations with what belongs to them, and tally that; how many."""
-        if not ids:
-            return 0
-        for table in (schema.attempts, schema.callbacks, schema.settled_letters):
-            await connection.execute(table.delete().where(self._among(table.c.invocation, ids)))
-        delete = invocations.delete().where(self._among(invocations.c.id, ids))
-        gone = list(await connection.scalars(delete.returning(invocations.c.status)))
-        purged = Counter(f"purged.{status}" for status in gone)
-        await self._tally(connection, purged if accepted else Counter(accepted=-len(gone)))
-        return len(gone)
-
     def _among(self, column: ColumnElement[str], ids: Collection[str]) -> TextClause:
         sql = self._database.dialect.among(str(column), ":among")
         return text(sql).bindparams(among=rows.encode(list(ids)))
@@ -635,7 +627,6 @@ class _NotAllOfThem(Exception):
 # Named one by one where they are: two short ranges of by_status.
 _GOING_ON = (Status.QUEUED, Status.RUNNING)
 
-_UNSENT = text(f"{schema.callbacks.name}.{schema.UNSENT.text}")
 _FINISHED = text(f"{invocations.name}.{schema.FINISHED.text}")
 
 _COMES_AFTER = {

@@ -1,7 +1,11 @@
 """The ledger, in each database that it may lie in."""
 
 import asyncio
+import os
+import random
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import BadRequest, ConfigurationError
-from runtime.ledger import (
-    Attempt,
-    Ledger,
-    ScalingDecision,
-)
+from runtime.ledger import Attempt, Batch, BatchState, CallbackRecord, Ledger, ScalingDecision
 from runtime.model import (
     DEVICES,
     JSON,
@@ -28,6 +28,7 @@ from runtime.model import (
 )
 from tests.places import Place
 
+ROOT = Path(__file__).parents[2]
 PROPERTY = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -446,6 +447,371 @@ async def test_attempts_and_decisions_are_kept_in_order(ledger: Ledger) -> None:
     await ledger.record_decision(other)
     assert await ledger.decisions("noop", 2) == [decisions[2], decisions[1]]
     assert await ledger.decisions(None, 2) == [other, decisions[2]]
+
+
+# --- what is published ------------------------------------------------------------------------
+
+
+async def published(ledger: Ledger) -> set[str]:
+    return {i.id for i in (await ledger.find(limit=1000))[0] if i.published}
+
+
+async def test_what_was_published_is_marked_with_the_batch_it_comes_with(ledger: Ledger) -> None:
+    first, second = make(published=False), make(published=False)
+    await ledger.write([first, second], published=[first.id])
+    assert await published(ledger) == {first.id}
+    await ledger.write([], published=[second.id, "nobody"])
+    assert await published(ledger) == {first.id, second.id}
+
+
+async def test_what_was_published_stays_so_whatever_is_told_of_it_later(ledger: Ledger) -> None:
+    row = make(published=False)
+    await ledger.write([row])
+    await ledger.write([told(row.id, Status.RUNNING, 1)])  # a worker has its message
+    await ledger.write([told(row.id, Status.QUEUED, 2, published=False)])
+    assert await published(ledger) == {row.id}
+
+
+async def test_what_nobody_published_is_found_the_oldest_first(ledger: Ledger) -> None:
+    old = [make(published=False, created_at=float(n)) for n in (3, 1, 2)]
+    await ledger.write(
+        [
+            *old,
+            make(published=False, created_at=10.0),
+            make(created_at=1.0),
+            told(new_id(), Status.RUNNING, 1, published=False),
+            told(new_id(), Status.CANCELLED, 1, published=False),
+        ]
+    )
+    found = await ledger.unpublished(10.0, 10)
+    assert found == sorted(old, key=lambda i: i.message.created_at)
+    assert await ledger.unpublished(10.0, 2) == found[:2]
+    await ledger.write([], published=[i.id for i in old])
+    assert await ledger.unpublished(10.0, 10) == []
+
+
+async def test_a_batch_is_not_published_with_those_that_came_alone(ledger: Ledger) -> None:
+    await ledger.write([make(published=False, batch="b", batch_index=0)])
+    assert await ledger.unpublished(99.0, 10) == []
+
+
+async def test_only_what_is_published_is_resumed(ledger: Ledger) -> None:
+    held, sent = make(published=False), make()
+    await ledger.write([held, sent])
+    assert await all_unfinished(ledger) == [sent]
+
+
+# --- asking about several ---------------------------------------------------------------------
+
+
+async def test_those_among_several_that_are_terminal_come_whole(ledger: Ledger) -> None:
+    done = make(Status.SUCCEEDED, result=Part("result", JSON, 2, b"42"), log="said")
+    dead, going_on = make(Status.DEAD), make(Status.RUNNING)
+    await ledger.write([done, dead, going_on, make(Status.FAILED)])
+    asked = [done.id, dead.id, going_on.id, "nobody", "odd \0 \ud800"]
+    found = {i.id: i for i in await ledger.terminal_among(asked)}
+    assert found == {done.id: done, dead.id: dead}
+    assert await ledger.terminal_among([]) == []
+    assert len(await ledger.terminal_among([f"{n}" for n in range(50_000)])) == 0
+
+
+async def test_what_goes_on_is_counted_by_function_and_device(ledger: Ledger) -> None:
+    await ledger.write(
+        [
+            make(),
+            make(),
+            make(Status.RUNNING),
+            make(published=False),
+            make(device="gpu"),
+            make(function="other"),
+            make(Status.DEAD),
+        ]
+    )
+    assert await ledger.unfinished_of("noop", "cpu") == {Status.QUEUED: 2, Status.RUNNING: 1}
+    assert await ledger.unfinished_of("nothing", "gpu") == {Status.QUEUED: 0, Status.RUNNING: 0}
+
+
+async def test_the_oldest_that_go_on_are_found_whether_queued_or_running(ledger: Ledger) -> None:
+    rows = [make(UNFINISHED[n % 2], created_at=float(n)) for n in range(6)]
+    await ledger.write([*rows[::-1], make(Status.DEAD, created_at=0.0)])
+    assert await ledger.oldest_unfinished(10, before=4.0) == rows[:4]
+    assert await ledger.oldest_unfinished(3, before=99.0) == rows[:3]
+
+
+# --- batches ----------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_found_by_id_and_by_key(ledger: Ledger) -> None:
+    batch = Batch("b1", "noop", "auto", 1.5, idempotency_key="k", fingerprint="f")
+    assert await ledger.add_batch(batch)
+    assert await ledger.batch("b1") == await ledger.batch_by_key("k") == batch
+    assert await ledger.batch("nobody") is None
+    assert await ledger.batch_by_key("nobody") is None
+    assert not await ledger.add_batch(replace(batch, id="b2"))  # its key is taken
+    assert not await ledger.add_batch(replace(batch, idempotency_key=None))  # its id is
+    assert await ledger.batch("b2") is None
+
+
+async def test_batches_are_listed_newest_first_in_pages(ledger: Ledger) -> None:
+    made = [Batch(f"b{n}", "noop", "auto", float(n // 2)) for n in range(7)]
+    for batch in made:
+        await ledger.add_batch(batch)
+    seen: list[Batch] = []
+    cursor = None
+    while True:
+        page, cursor = await ledger.batches(cursor, limit=3)
+        seen += page
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "moved", "end"),
+    [
+        (["accepted"], [True], "accepted"),
+        (["accepted", "accepted"], [True, False], "accepted"),
+        (["accepted", "cancelled", "accepted"], [True, True, False], "cancelled"),
+        (["cancelled", "accepted", "cancelled"], [True, False, False], "cancelled"),
+        (["dropped", "accepted", "cancelled"], [True, False, False], "dropped"),
+        (["accepted", "dropped", "accepting"], [True, False, False], "accepted"),
+    ],
+)
+async def test_a_batch_goes_only_where_its_state_leads(
+    ledger: Ledger, steps: list[str], moved: list[bool], end: str
+) -> None:
+    await ledger.add_batch(Batch("b", "noop", "auto", 1.0))
+    assert [await ledger.set_batch_state("b", BatchState(step)) for step in steps] == moved
+    batch = await ledger.batch("b")
+    assert batch is not None and batch.state == end
+    assert not await ledger.set_batch_state("nobody", BatchState.ACCEPTED)
+
+
+async def test_a_batch_says_how_far_it_is_and_gives_its_results_by_index(ledger: Ledger) -> None:
+    items = [
+        make(status, batch="b", batch_index=n, result=result)
+        for n, (status, result) in enumerate(
+            [
+                (Status.SUCCEEDED, Part("result", JSON, 1, b"0")),
+                (Status.QUEUED, None),
+                (Status.FAILED, None),
+                (Status.RUNNING, None),
+                (Status.SUCCEEDED, Part("result", JSON, 1, b"4")),
+            ]
+        )
+    ]
+    await ledger.write([*items[::-1], make(Status.SUCCEEDED, batch="other", batch_index=0)])
+    assert await ledger.batch_counts("b") == dict.fromkeys(Status, 0) | {
+        Status.SUCCEEDED: 2,
+        Status.QUEUED: 1,
+        Status.FAILED: 1,
+        Status.RUNNING: 1,
+    }
+    over = [items[0], items[2], items[4]]
+    assert await ledger.batch_results("b") == over
+    assert await ledger.batch_results("b", after_index=0, limit=1) == [items[2]]
+    assert await ledger.batch_finished("b") == [(i.batch_index, i.id) for i in over]
+    assert await ledger.batch_finished("b", after_index=2) == [(4, items[4].id)]
+    assert await ledger.batch_unfinished("b") == [items[1], items[3]]
+    assert await ledger.batch_unfinished("b", after_index=1) == [items[3]]
+    listed, _ = await ledger.find(batch="b")
+    assert [i.batch_index for i in listed] == sorted(
+        (i.batch_index for i in items), key=lambda n: items[n or 0].id, reverse=True
+    )
+
+
+async def test_a_batch_that_was_never_accepted_goes_in_pieces_and_nothing_of_it_counts(
+    ledger: Ledger,
+) -> None:
+    await ledger.add_batch(Batch("b", "noop", "auto", 1.0))
+    items = [make(published=False, batch="b", batch_index=n) for n in range(5)]
+    items.append(make(Status.CANCELLED, published=False, batch="b", batch_index=5))
+    kept = make()
+    await ledger.write([*items, kept], [Attempt(items[0].id, 1, None, "cpu", None, None, None)])
+    assert [await ledger.drop_batch("b", 4) for _ in range(3)] == [4, 2, 0]
+    assert await ledger.batch("b") is None
+    assert await ledger.attempts(items[0].id) == []
+    assert [i.id for i in (await ledger.find())[0]] == [kept.id]
+    audit = await ledger.audit()
+    assert audit.problems == ()
+    assert audit.accepted == 1
+    assert audit.by_status[Status.CANCELLED] == 0
+
+
+@pytest.mark.parametrize("state", [BatchState.ACCEPTED, BatchState.CANCELLED])
+async def test_a_batch_that_was_accepted_or_cancelled_is_not_dropped(
+    ledger: Ledger, state: BatchState
+) -> None:
+    await ledger.add_batch(Batch("b", "noop", "auto", 1.0))
+    item = make(batch="b", batch_index=0)
+    await ledger.write([item])
+    await ledger.set_batch_state("b", state)
+    assert await ledger.drop_batch("b", 10) == 0
+    assert await ledger.get(item.id) == item
+
+
+async def test_a_batch_that_is_being_dropped_can_no_longer_be_accepted(ledger: Ledger) -> None:
+    await ledger.add_batch(Batch("b", "noop", "auto", 1.0))
+    await ledger.write([make(published=False, batch="b", batch_index=n) for n in range(3)])
+    await ledger.drop_batch("b", 1)
+    assert not await ledger.set_batch_state("b", BatchState.ACCEPTED)
+
+
+async def test_what_comes_for_a_batch_that_was_dropped_is_taken_away_too(ledger: Ledger) -> None:
+    sent = make(batch="gone", batch_index=0)
+    late = make(published=False, batch="gone", batch_index=1)
+    await ledger.write([sent, late])
+    assert await ledger.drop_batch("gone", 10) == 1
+    assert [i.id for i in (await ledger.find())[0]] == [sent.id]
+    assert (await ledger.audit()).problems == ()
+
+
+# --- callbacks --------------------------------------------------------------------------------
+
+
+async def test_a_callback_is_due_from_the_outcome_until_it_is_finished(ledger: Ledger) -> None:
+    row = make(callback="https://example.org/hook")
+    await ledger.write([row, make(Status.SUCCEEDED)])
+    assert await ledger.due_callbacks(10) == []
+    record = await ledger.callback(row.id)
+    assert record is not None and record.url == "https://example.org/hook"
+    assert (record.attempts, record.finished) == (0, False)
+    done = told(row.id, Status.SUCCEEDED, 1)  # a worker knows of no callback
+    done.finished_at = 2.0
+    await ledger.write([done])
+    (due,) = await ledger.due_callbacks(10)
+    assert (due.id, due.callback) == (row.id, row.callback)
+
+    failed = replace(record, attempts=1, status_code=500, error="it said 500", updated_at=3.0)
+    await ledger.record_callback(failed)
+    assert await ledger.callback(row.id) == failed
+    assert len(await ledger.due_callbacks(10)) == 1
+    delivered = replace(failed, attempts=2, status_code=200, finished=True, updated_at=4.0)
+    await ledger.record_callback(delivered)
+    await ledger.record_callback(failed)  # told late
+    assert await ledger.callback(row.id) == delivered
+    assert await ledger.due_callbacks(10) == []
+
+
+async def test_what_is_due_comes_oldest_first_and_not_what_something_just_happened_to(
+    ledger: Ledger,
+) -> None:
+    rows = [make(Status.SUCCEEDED, callback="u", finished_at=float(n)) for n in (1, 2, 3, 90)]
+    await ledger.write(rows)
+    for row, at in zip(rows, (7.0, 5.0, 80.0, 6.0), strict=True):
+        await ledger.record_callback(CallbackRecord(row.id, "u", updated_at=at))
+    assert [i.id for i in await ledger.due_callbacks(10)] == [rows[n].id for n in (1, 3, 0, 2)]
+    assert [i.id for i in await ledger.due_callbacks(10, before=50.0)] == [rows[1].id, rows[0].id]
+    assert [i.id for i in await ledger.due_callbacks(1)] == [rows[1].id]
+
+
+async def test_an_invocation_without_a_callback_has_no_record_of_one(ledger: Ledger) -> None:
+    row = make(Status.SUCCEEDED)
+    await ledger.write([row])
+    assert await ledger.callback(row.id) is None
+
+
+# --- leases -----------------------------------------------------------------------------------
+
+
+async def test_one_holder_has_a_lease_until_it_runs_out_or_is_given_up(ledger: Ledger) -> None:
+    assert await ledger.lease("feeder", "me", 60)
+    assert await ledger.lease("feeder", "me", 60)
+    assert not await ledger.lease("feeder", "you", 60)
+    assert await ledger.lease("janitor", "you", 60)
+    assert await ledger.lease("feeder", "me", 0)
+    assert await ledger.lease("feeder", "you", 60)
+    assert not await ledger.lease("feeder", "me", 60)
+
+
+async def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str) -> None:
+    ledgers = await asyncio.gather(*(Ledger.open(ledger_url) for _ in range(4)))
+    for _ in range(10):
+        asked = (each.lease("feeder", f"{n}", 60) for n, each in enumerate(ledgers))
+        got = await asyncio.gather(*asked)
+        assert got.count(True) == 1
+        holder = got.index(True)
+        assert await ledgers[holder].lease("feeder", f"{holder}", 0)
+    for ledger in ledgers:
+        await ledger.close()
+
+
+# --- several who write at once ----------------------------------------------------------------
+
+
+async def test_several_that_write_the_same_rows_at_once_lose_nothing_and_count_each_once(
+    ledger_url: str,
+) -> None:
+    ids = [new_id() for _ in range(60)]
+    keys = [f"k{n}" for n in range(20)]
+
+    async def write(seed: int) -> None:
+        chance = random.Random(seed)
+        ledger = await Ledger.open(ledger_url)
+        for _ in range(12):
+            some = [
+                told(
+                    id,
+                    chance.choice(list(Status)),
+                    chance.randint(1, 3),
+                    published=False,
+                    idempotency_key=chance.choice([None, *keys]),
+                )
+                for id in chance.sample(ids, 30)
+            ]
+            attempts = [Attempt(i.id, 1, None, "cpu", None, None, None) for i in some[:5]]
+            await ledger.write(some, attempts, published=chance.sample(ids, 20))
+        await ledger.close()
+
+    await asyncio.gather(*(write(seed) for seed in range(5)))
+    ledger = await Ledger.open(ledger_url)
+    audit = await ledger.audit()
+    assert audit.problems == ()
+    assert audit.accepted == len((await ledger.find(limit=1000))[0])
+    assert await ledger.counts() == audit.by_status
+    await ledger.close()
+
+
+WRITER = """
+import asyncio, random, sys
+from runtime.ledger import Ledger
+from runtime.model import Invocation, Message, Payload, Status
+
+async def main(url, seed):
+    chance = random.Random(int(seed))
+    ledger = await Ledger.open(url)
+    for _ in range(40):
+        some = []
+        for n in chance.sample(range(200), 50):
+            attempt = chance.randint(1, 3)
+            message = Message(f"{n:032x}", "noop", "cpu", Payload(), 1.0, attempt)
+            some.append(Invocation(message, "auto", "v1", chance.choice(list(Status))))
+        written = await ledger.write(some)
+        assert not written.refused
+        await ledger.retention.purge(None, 150, 20)
+    await ledger.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_several_processes_that_write_and_purge_at_once_keep_one_tally(
+    ledger_url: str,
+) -> None:
+    await (await Ledger.open(ledger_url)).close()
+    command = [sys.executable, "-c", WRITER, ledger_url]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    writers = [
+        await asyncio.create_subprocess_exec(*command, f"{seed}", env=environment)
+        for seed in range(3)
+    ]
+    assert [await writer.wait() for writer in writers] == [0, 0, 0]
+    ledger = await Ledger.open(ledger_url)
+    audit = await ledger.audit()
+    assert audit.problems == ()
+    assert sum(audit.by_status.values()) <= 200
+    assert await ledger.counts() == audit.by_status
+    await ledger.close()
 
 
 # --- opening ----------------------------------------------------------------------------------

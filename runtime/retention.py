@@ -1,0 +1,174 @@
+"""What the ledger forgets: records of invocations that ended long ago, and what belongs to them.
+
+It forgets in small transactions, and leaves alone what somebody else is writing.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import TextClause
+
+from runtime import rows, schema
+from runtime.database import Database
+from runtime.model import TERMINAL
+from runtime.schema import BatchState, batches, callbacks, decisions, invocations
+from runtime.tally import Tally
+
+_ENDED_AT: ColumnElement[float] = literal_column(schema.ENDED_AT.text)
+_FINISHED = text(f"{invocations.name}.{schema.FINISHED.text}")
+_CALLBACK_DUE = exists().where(callbacks.c.invocation == invocations.c.id, schema.UNSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """An invocation whose record is gone."""
+
+    id: str
+    has_blobs: bool  # or may have: they are the caller's to delete
+
+
+class Retention:
+    """Deletes what need not be kept; `Ledger.retention`."""
+
+    def __init__(self, database: Database, tally: Tally) -> None:
+        self._database = database
+        self._tally = tally
+
+    async def purge(self, older_than: float | None, keep: int | None, limit: int) -> list[Purged]:
+        """Delete invocations that ended longest ago, at most `limit`, the oldest first.
+
+        Those that ended before `older_than` (unix seconds), and those beyond the latest `keep`.
+        None sets no bound.  What is not terminal stays, and so does what has a callback that is
+        neither delivered nor given up.
+        """
+        c = invocations.c
+        oldest = (
+            select(c.id, _ENDED_AT)
+            .where(schema.FINISHED, ~_CALLBACK_DUE)
+            .order_by(_ENDED_AT, c.id)
+            .limit(limit)
+            .with_for_update(of=invocations, skip_locked=True)
+        )
+
+        async def purge(connection: AsyncConnection) -> list[Purged]:
+            held = 0 if keep is None else await self._tally.finished(connection)
+            excess = 0 if keep is None else held - keep
+            found = (await connection.execute(oldest)).all()
+            ids = [
+                id
+                for place, (id, ended_at) in enumerate(found)
+                if place < excess or (older_than is not None and ended_at < older_than)
+            ]
+            return await self.remove(connection, ids)
+
+        return await self._database.write(purge)
+
+    async def purge_among(self, ids: Collection[str]) -> list[Purged]:
+        """Delete those of these that are terminal and have no callback due."""
+        which = select(invocations.c.id).where(
+            self._among(invocations.c.id, ids), schema.FINISHED, ~_CALLBACK_DUE
+        )
+
+        async def purge(connection: AsyncConnection) -> list[Purged]:
+            locked = which.with_for_update(of=invocations, skip_locked=True)
+            return await self.remove(connection, list(await connection.scalars(locked)))
+
+        return await self._database.write(purge)
+
+    async def trim(self, older_than: float | None, keep: int | None, limit: int) -> int:
+        """Delete scaling decisions by the same measures, and batches of which nothing is left.
+
+        At most `limit` of each; how many there were of the more numerous.
+        """
+
+        async def trim(connection: AsyncConnection) -> int:
+            gone = [
+                await self._delete(connection, _old_decisions(older_than, keep).limit(limit)),
+                await self._delete(connection, _empty_batches(older_than).limit(limit)),
+            ]
+            return max(gone)
+
+        return await self._database.write(trim)
+
+    async def ends_among(self, ids: Collection[str]) -> dict[str, float | None]:
+        """When each of these ended that there is, in unix seconds; None while it has not."""
+        c = invocations.c
+        query = select(c.id, c.status, _ENDED_AT).where(self._among(c.id, ids))
+        return {
+            id: ended_at if status in TERMINAL else None
+            for id, status, ended_at in await self._database.read(query)
+        }
+
+    async def remove(
+        self, connection: AsyncConnection, ids: list[str], *, accepted: bool = True
+    ) -> list[Purged]:
+        """Delete invocations with what belongs to them, in the caller's transaction.
+
+        What was never accepted is tallied as if it had never come.
+        """
+        if not ids:
+            return []
+        for table in (schema.attempts, schema.callbacks, schema.settled_letters):
+            await connection.execute(table.delete().where(self._among(table.c.invocation, ids)))
+        c = invocations.c
+        delete = invocations.delete().where(self._among(c.id, ids))
+        gone = (
+            await connection.execute(delete.returning(c.id, c.status, c.batch, _HAS_BLOBS))
+        ).all()
+        if some := {row.batch for row in gone if row.batch is not None}:
+            await self._delete(connection, _empty_batches(None).where(batches.c.id.in_(some)))
+        statuses = [row.status for row in gone]
+        await self._tally.add(connection, _purged(statuses) if accepted else _withdrawn(statuses))
+        return [Purged(row.id, row.has_blobs) for row in gone]
+
+    async def _delete(self, connection: AsyncConnection, which: Select[Any]) -> int:
+        """Delete rows that a query gives by their only key."""
+        (column,) = which.selected_columns
+        table = column.table
+        return (await connection.execute(table.delete().where(column.in_(which)))).rowcount
+
+    def _among(self, column: ColumnElement[str], ids: Collection[str]) -> TextClause:
+        sql = self._database.dialect.among(str(column), ":among")
+        return text(sql).bindparams(among=rows.encode(list(ids)))
+
+
+def _old_decisions(older_than: float | None, keep: int | None) -> Select[Any]:
+    c = decisions.c
+    wanted: list[ColumnElement[bool]] = []
+    if older_than is not None:
+        wanted.append(c.at < older_than)
+    if keep is not None:
+        latest = select(c.number).order_by(c.number.desc()).offset(keep).limit(1)
+        wanted.append(c.number <= latest.scalar_subquery())
+    return select(c.number).where(or_(*wanted) if wanted else text("false")).order_by(c.number)
+
+
+def _empty_batches(older_than: float | None) -> Select[Any]:
+    """Batches that are not coming in, and of which no invocation is left."""
+    c = batches.c
+    left = exists().where(invocations.c.batch == c.id)
+    over = and_(c.state.in_((BatchState.ACCEPTED, BatchState.CANCELLED)), ~left)
+    return select(c.id).where(over if older_than is None else over & (c.created_at < older_than))
+
+
+def _purged(statuses: list[str]) -> Counter[str]:
+    return Counter(f"purged.{status}" for status in statuses)
+
+
+def _withdrawn(statuses: list[str]) -> dict[str, int]:
+    ends = Counter(status for status in statuses if status in TERMINAL)
+    return {status: -count for status, count in ends.items()} | {"accepted": -len(statuses)}
+
+
+# A part in the blob store is `"key":"…"` in its JSON; a text that looks like it does no harm.
+_HAS_BLOBS = or_(
+    invocations.c.input_key.is_not(None),
+    *(
+        column.like('%"key":"%') & column.is_not(None)
+        for column in (invocations.c.input_parts, invocations.c.result_part, invocations.c.blobs)
+    ),
+).label("has_blobs")
