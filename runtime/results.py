@@ -36,8 +36,8 @@ class Results:
         self._closing = False
 
     async def start(self) -> None:
-        self._writing = asyncio.create_task(self._write(), name="results")
         self._consumer = await self._bus.consume_results(PREFETCH, self._take)
+        self._writing = asyncio.create_task(self._write(), name="results")
 
     async def close(self) -> None:
         """Take no more, and write what was taken; where that takes too long, others write it."""

@@ -11,9 +11,10 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
 import uvloop
@@ -53,7 +54,10 @@ from runtime.workers import ANNOUNCE_EVERY, ROLL, Workers, announcement, queues_
 
 ROLL_CALL = 0.3  # seconds that workers have to answer a gateway that starts
 SETTLE = 10.0  # seconds that the last confirms may take
+AGAIN = 1.0  # seconds until what is away is tried again
 DECISION = "decision"  # the key of scaling decisions
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -79,17 +83,25 @@ def connection(settings: Settings, name: str) -> RabbitBroker:
     )
 
 
-async def open_ledger(settings: Settings) -> Ledger:
-    """The ledger, once it can be reached; Unavailable if it is away for too long."""
+async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:
+    """What a start needs of a broker or a ledger, which may go away just then.
+
+    Tried again while they are away; Unavailable if that takes too long.
+    """
     until = time.monotonic() + settings.broker_patience
     while True:
         try:
-            return await Ledger.open(settings.ledger)
+            return await work()
         except Unavailable as error:
             if time.monotonic() > until:
                 raise
             log.warning("%s; trying again", error)
-            await asyncio.sleep(1)
+            await asyncio.sleep(AGAIN)
+
+
+async def open_ledger(settings: Settings) -> Ledger:
+    """The ledger, once it can be reached; Unavailable if it is away for too long."""
+    return await patiently(settings, lambda: Ledger.open(settings.ledger))
 
 
 class _Tasks:
@@ -114,16 +126,16 @@ class _Tasks:
             log.error("work on the side failed: %s", error, exc_info=error)
 
 
-async def declare(bus: Bus, specs: Iterable[FunctionSpec], consumer_timeout: float) -> None:
+async def declare(bus: Bus, specs: Iterable[FunctionSpec], settings: Settings) -> None:
     """Make their queues exist; ConfigurationError for a timeout that the broker would cut short."""
     queues = []
     for spec in specs:
-        check_timeout(spec.name, spec.timeout, consumer_timeout)
+        check_timeout(spec.name, spec.timeout, settings.consumer_timeout)
         limit = max(
             GIVEN_BACK_LIMIT, spec.max_attempts, spec.retries.max_attempts if spec.retries else 0
         )
         queues += [QueueSpec(queue, limit) for queue in queues_of([spec])]
-    await bus.declare(queues)
+    await patiently(settings, lambda: bus.declare(queues))
 
 
 class RecorderRole:
@@ -162,11 +174,11 @@ class RecorderRole:
         await self._bus.open(self._settings.broker_patience)
         if self._own:
             await self._recorder.start()
-        await self._results.start()
+        await patiently(self._settings, self._results.start)
         self._bus.on_signal = self._signalled
         await self._bus.subscribe(DECISION)
         if self._sending:
-            await self._sending.start(forgetful=False)
+            await patiently(self._settings, partial(self._sending.start, forgetful=False))
         self.feeder.start()
 
     async def drain(self) -> None:
@@ -267,7 +279,7 @@ class GatewayRole:
     async def start(self) -> None:
         await self._invocations.recorder.start()
         await self._bus.open(self._settings.broker_patience)
-        await declare(self._bus, self._catalog.functions.values(), self._settings.consumer_timeout)
+        await declare(self._bus, self._catalog.functions.values(), self._settings)
         if self._recording:
             await self._recording.start()
         self._invocations.start()
@@ -278,7 +290,7 @@ class GatewayRole:
 
     async def reload(self) -> None:
         """Take the functions that the catalog has now."""
-        await declare(self._bus, self._catalog.functions.values(), self._settings.consumer_timeout)
+        await declare(self._bus, self._catalog.functions.values(), self._settings)
 
     async def drain(self) -> None:
         self._invocations.release_waiters(running=True)
@@ -350,7 +362,7 @@ class WorkerRole:
     async def start(self) -> None:
         self._refuse_unknown()
         await self._bus.open(self._settings.broker_patience)
-        await self._bus.follow_cancellations()
+        await patiently(self._settings, self._bus.follow_cancellations)
         await self.reload()
         await self._bus.subscribe(ROLL)
         if self._duty.replicas is None:
@@ -366,9 +378,9 @@ class WorkerRole:
             if not self._duty.functions or name in self._duty.functions
         }
         changed = [spec for name, spec in wanted.items() if self._served.get(name) != spec]
-        await declare(self._bus, changed, self._settings.consumer_timeout)
+        await declare(self._bus, changed, self._settings)
         for spec in changed:
-            await self._serve(spec)
+            await patiently(self._settings, partial(self._serve, spec))
         for name in self._served.keys() - wanted.keys():
             for device in DEVICES:
                 self._scaler.leave((name, device))

@@ -56,8 +56,8 @@ class Worker:
             )
             pool.on_change = self.on_change
             pool.on_starved = self._make_room
-            self.pools[spec.name, device] = pool
             await pool.open()
+            self.pools[spec.name, device] = pool
 
     async def leave(self, function: str, grace: float) -> None:
         """Serve a function no more: its file is gone, or no longer defines it."""

@@ -36,7 +36,7 @@ from runtime.brokers.rabbitmq.topology import (
     queue_parts,
     shared_parts,
 )
-from runtime.brokers.rabbitmq.trouble import NOT_FOUND, ChannelClosed
+from runtime.brokers.rabbitmq.trouble import ChannelClosed
 from runtime.errors import TooLarge, Unavailable
 from runtime.model import Depth, Message
 from runtime.wire import encode_message
@@ -203,7 +203,7 @@ class RabbitBroker:
         try:
             return await work
         except ChannelClosed as error:
-            if error.code == NOT_FOUND:
+            if error.missing:
                 raise KeyError(queue) from None
             raise Unavailable(f"RabbitMQ: {error}", 1) from None
 

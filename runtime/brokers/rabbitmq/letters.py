@@ -19,7 +19,7 @@ from runtime.brokers.rabbitmq.channel import Channel
 from runtime.brokers.rabbitmq.lease import AT, QUEUE, REASON
 from runtime.brokers.rabbitmq.link import Link
 from runtime.brokers.rabbitmq.prefetch import MOST
-from runtime.brokers.rabbitmq.trouble import NOT_FOUND, ChannelClosed
+from runtime.brokers.rabbitmq.trouble import ChannelClosed
 from runtime.model import DEVICES, Device, Message, Payload
 from runtime.wire import Unreadable, decode_message
 
@@ -78,7 +78,7 @@ class Letters:
                 look = _Look(channel, function, choose, self._put_back, most)
                 return await look.through(limit)
             except ChannelClosed as error:
-                if error.code == NOT_FOUND:
+                if error.missing:
                     return 0
                 raise
             finally:

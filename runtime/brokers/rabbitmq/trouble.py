@@ -21,6 +21,11 @@ class ChannelClosed(Exception):
         super().__init__(text)
         self.code = code
 
+    @property
+    def missing(self) -> bool:
+        """Whether what was asked for does not exist; a queue may also just not be up yet."""
+        return self.code == NOT_FOUND and "down or inaccessible" not in str(self)
+
     @classmethod
     def by(cls, error: BaseException) -> "ChannelClosed":
         if isinstance(error, exceptions.ChannelClosedByBroker):

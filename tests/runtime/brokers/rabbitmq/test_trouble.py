@@ -45,6 +45,22 @@ def test_a_missing_permission_names_the_user_and_the_command() -> None:
     assert "'ana'" in str(error) and "set_permissions" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "missing"),
+    [
+        (404, "NOT_FOUND - no queue 'f.cpu' in vhost '/v'", True),
+        (
+            404,
+            "NOT_FOUND - home node 'r@h' of durable queue 'f.cpu' is down or inaccessible",
+            False,
+        ),
+        (320, "CONNECTION_FORCED - shutdown", False),
+    ],
+)
+def test_a_queue_that_is_not_up_yet_is_not_missing(code: int, text: str, missing: bool) -> None:
+    assert closed(code, text).missing is missing
+
+
 def test_a_channel_that_is_lost_is_no_matter_of_configuration() -> None:
     error = ChannelClosed(0, "the connection was cut")
     assert refused_declaration(error, "f.cpu", ADDRESS) is error
