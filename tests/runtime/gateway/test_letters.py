@@ -1,4 +1,7 @@
-"""The dead-letter desk over HTTP: listing, replaying and discarding, one letter or many."""
+"""The dead-letter desk over HTTP: listing, replaying and discarding, one letter or many.
+
+Each test runs with the queues in memory, and with a RabbitMQ that has them.
+"""
 
 import json
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from loadtest.servers import RabbitServer
 from tests.runtime.gateway.asking import ASYNC, ends, faults, problem, start
 from tests.support import ROOT, NodeFactory, RunningNode, eventually
 
@@ -17,9 +21,22 @@ MORTALS = ROOT / "tests" / "runtime" / "letter_functions"
 INLINE = 256 * 1024  # bytes; what is larger travels as a blob
 
 
+@pytest.fixture(scope="module", params=["memory", "rabbitmq"])
+def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The broker of a node, each in turn."""
+    if request.param == "memory":
+        yield {}
+        return
+    rabbit: RabbitServer = request.getfixturevalue("rabbit")
+    vhost = f"letters-{uuid4().hex[:8]}"
+    rabbit.add_vhost(vhost)
+    yield {"LUMBRE_BROKER_URL": rabbit.url(vhost=vhost)}
+    rabbit.remove_vhost(vhost)
+
+
 @pytest.fixture(scope="module")
-def node(start_node: NodeFactory) -> Iterator[RunningNode]:
-    node = start_node(MORTALS)
+def node(start_node: NodeFactory, settings: dict[str, str]) -> Iterator[RunningNode]:
+    node = start_node(MORTALS, **settings)
     yield node
     assert node.client.get("/audit").json()["holds"]
     assert "Traceback" not in node.log.read_text()
@@ -58,6 +75,12 @@ def die(client: httpx.Client, saved: Path, function: str = "mortal", **parameter
 
 def replay(client: httpx.Client, id: str, **more: Any) -> httpx.Response:
     return client.post(f"/dead-letters/{id}/replay", **{"params": {"function": "mortal"}, **more})
+
+
+def dead_of(client: httpx.Client) -> int:
+    """How many letters a function is said to have."""
+    backlog = client.get("/functions/mortal").json()["backlog"]
+    return int(backlog["cpu"]["dead"])
 
 
 def lines(answer: httpx.Response) -> list[Any]:
@@ -119,7 +142,7 @@ def test_a_replay_is_a_new_invocation_that_is_linked_to_the_dead_one(
     assert new["links"]["replayed_from"] == f"/invocations/{id}"
     assert client.get(f"/invocations/{id}").json()["status"] == "dead"
     assert ids(client) == []
-    assert client.get("/functions/mortal").json()["backlog"]["cpu"]["dead"] == 0
+    eventually(lambda: dead_of(client) == 0)
 
 
 def test_a_replay_that_is_asked_for_twice_is_one(client: httpx.Client, saved: Path) -> None:
@@ -349,8 +372,10 @@ def test_a_page_of_another_site_replays_and_discards_nothing(
 # ── after a restart ───────────────────────────────────────────────────────────────────────────
 
 
-def test_letters_outlive_a_node_that_is_killed(start_node: NodeFactory, tmp_path: Path) -> None:
-    node, saved = start_node(MORTALS), tmp_path / "saved"
+def test_letters_outlive_a_node_that_is_killed(
+    start_node: NodeFactory, settings: dict[str, str], tmp_path: Path
+) -> None:
+    node, saved = start_node(MORTALS, **settings), tmp_path / "saved"
     kept, replayed, discarded = (die(node.client, saved, n=n) for n in range(3))
     assert replay(node.client, replayed).status_code == 502  # it died again
     eventually(lambda: len(ids(node.client)) == 3)
@@ -364,7 +389,7 @@ def test_letters_outlive_a_node_that_is_killed(start_node: NodeFactory, tmp_path
     for letter in (*before, *after):
         del letter["at"]  # of the letter, and then of the record: a moment apart
     assert after == before
-    assert node.client.get("/functions/mortal").json()["backlog"]["cpu"]["dead"] == 2
+    eventually(lambda: dead_of(node.client) == 2)
     saved.touch()
     assert replay(node.client, kept).json() == 0
     assert ids(node.client) == [again]
