@@ -8,7 +8,7 @@ TORCH  ?= torch==2.13.0
 BIN := $(VENV)/bin
 FUNCTIONS ?= functions
 
-.PHONY: help run rabbitmq test servers install bench check format clean
+.PHONY: help run rabbitmq test servers install bench bench-rabbitmq check format clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,8 +25,12 @@ rabbitmq: servers ## run a private RabbitMQ until Ctrl-C, to try the distributed
 servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, where that is possible
 	@.ci/servers $(BIN)/python
 
-bench: $(VENV)/tested ## measure the embedded budgets, side by side; writes docs/benchmarks.md
+bench: $(VENV)/tested servers ## measure the budgets, side by side with others; writes docs/benchmarks.md
 	$(BIN)/python -m loadtest.embedded
+	$(BIN)/python -m loadtest.rabbitmq
+
+bench-rabbitmq: $(VENV)/tested servers # only what goes over RabbitMQ
+	$(BIN)/python -m loadtest.rabbitmq
 
 check: $(VENV)/tested ## format, lint and types
 	$(BIN)/ruff format --check .

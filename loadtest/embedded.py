@@ -4,28 +4,38 @@ Each row of the design's budgets that one machine can show is measured, printed,
 docs/benchmarks.md.  It starts and ends its own servers, on loopback, and takes some minutes.
 """
 
-import argparse
 import asyncio
-import signal
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-from rich.console import Console
 
 from loadtest.backlog import queued
-from loadtest.fingerprint import fingerprint, load_average
+from loadtest.benchmark import Benchmark
 from loadtest.pace import FULL, QUICK, Pace
 from loadtest.replicas import replica_memory, replica_start
-from loadtest.report import Report
 from loadtest.row import Row
-from loadtest.server import BenchmarkError, echo, node, scratch
+from loadtest.server import echo, node, scratch
 from loadtest.starts import after_zero, start_to_ready, wake
 from loadtest.throughput import acceptances, latency, throughput
 
-PAGE = Path("docs/benchmarks.md")
 QUEUE_LIMIT = 1_000_000  # acceptances may run ahead of the replicas
+
+METHOD = """\
+`lumbre up`: gateway, queues, ledger (SQLite) and worker in one process, replicas in others.
+
+Each budget is a ratio, or a time that a person waits, and is measured beside what it is compared
+with, in one run and on one machine: both servers are up at once and take turns, round after round,
+and the median of the rounds' ratios counts, since the speed of a shared machine changes more
+within minutes than the servers differ. A number is given as its median, with the least and the
+most in brackets and how many there were. Client, gateway and replicas share the cores. These are
+measurements and not tests: nothing fails when one is missed, and it is said here by how much. Why
+is in [Where the time of a no-op goes](architecture.md#the-hot-path).
+
+The echo is a bare Starlette application on uvicorn (uvloop, httptools, no access log, otherwise
+uvicorn's defaults) that parses a JSON request and gives it back as a `JSONResponse`
+(`loadtest/echo.py`). `lumbre up` runs with its defaults and the functions of `loadtest/functions`;
+a no-op goes through its queue to a replica in another process and into the ledger. Load comes from
+a closed loop in a process of its own (`loadtest/closed.py`), which checks the status and the body
+of every answer and tells its own CPU time; an error makes a row void.
+"""
 
 
 def rows(pace: Pace) -> Iterator[Row]:
@@ -43,41 +53,19 @@ def rows(pace: Pace) -> Iterator[Row]:
     yield start_to_ready(pace)
 
 
-def run(pace: Pace, console: Console) -> Report:
-    """Measure everything, and tell each row as it comes."""
-    with scratch() as folder:
-        machine = fingerprint(folder)
-    before, began = load_average(), time.monotonic()
-    measured = []
-    for row in rows(pace):
-        console.print(
-            f"{row.what}: {row.measured} – {row.verdict}", highlight=False, soft_wrap=True
-        )
-        measured.append(row)
-    seconds = time.monotonic() - began
-    return Report(measured, machine, before, load_average(), seconds, pace is QUICK)
+BENCHMARK = Benchmark(
+    module="loadtest.embedded",
+    section="One process",
+    method=METHOD,
+    full=FULL,
+    quick=QUICK,
+    rows=lambda pace, facts: rows(pace),
+)
 
 
 def main(line: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 when it could be measured, whatever it measured."""
-    parser = argparse.ArgumentParser("python -m loadtest.embedded", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute; written only with --out")
-    parser.add_argument("--out", type=Path, help=f"where the page goes; {PAGE} if not --quick")
-    given = parser.parse_args(line)
-    page: Path | None = given.out or (None if given.quick else PAGE)
-    progress = Console(stderr=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    try:
-        report = run(QUICK if given.quick else FULL, progress)
-    except BenchmarkError as error:
-        progress.print(f"[red]the benchmark stopped:[/] {error}", highlight=False)
-        return 1
-    Console().print(report.table())
-    if page:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(report.markdown())
-        progress.print(f"written to {page}", highlight=False)
-    return 0
+    return BENCHMARK.main(line, __doc__)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "uvicorn", "uvloop", "httptools", "starlette", "orjson", "sqlalchemy")
+Facts = list[tuple[str, str]]  # names and values
+
+PACKAGES = ("torch", "uvicorn", "uvloop", "httptools", "starlette", "orjson", "sqlalchemy", "pika")
 ROOT = Path(__file__).parent.parent
 
 
-def fingerprint(scratch: Path) -> list[tuple[str, str]]:
+def fingerprint(scratch: Path) -> Facts:
     """Names and values that tell one machine and checkout from another.
 
     `scratch` is where the servers keep their state: what an fsync costs depends on it.

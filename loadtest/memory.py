@@ -10,6 +10,11 @@ def resident(pid: int) -> int:
     return _fields(pid)["Rss"]
 
 
+def proportional(pid: int) -> int:
+    """Bytes of a process that are in memory, shared ones divided by those who share them."""
+    return _fields(pid)["Pss"]
+
+
 def private(pid: int) -> int:
     """Bytes that are in memory for this process alone, and would be free without it."""
     fields = _fields(pid)

@@ -1,4 +1,4 @@
-"""A benchmark's rows as a table on the screen and as a page of documentation."""
+"""A benchmark's rows as a table on the screen and as a section of documentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,23 +7,6 @@ from rich import box
 from rich.table import Table
 
 from loadtest.row import Row
-
-METHOD = """\
-Each budget is a ratio, or a time that a person waits, and is measured beside what it is compared
-with, in one run and on one machine: both servers are up at once and take turns, round after round,
-and the median of the rounds' ratios counts, since the speed of a shared machine changes more
-within minutes than the servers differ. A number is given as its median, with the least and the
-most in brackets and how many there were. Client, gateway and replicas share the cores. These are
-measurements and not tests: nothing fails when one is missed, and it is said here by how much. Why
-is in [Where the time of a no-op goes](architecture.md#the-hot-path).
-
-The echo is a bare Starlette application on uvicorn (uvloop, httptools, no access log, otherwise
-uvicorn's defaults) that parses a JSON request and gives it back as a `JSONResponse`
-(`loadtest/echo.py`). `lumbre up` runs with its defaults and the functions of `loadtest/functions`;
-a no-op goes through its queue to a replica in another process and into the ledger. Load comes from
-a closed loop in a process of its own (`loadtest/closed.py`), which checks the status and the body
-of every answer and tells its own CPU time; an error makes a row void.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +19,10 @@ class Report:
     load_after: str
     seconds: float  # the whole run took
     quick: bool
+    method: str  # how it was measured, in words
 
     def markdown(self) -> str:
-        """The page `docs/benchmarks.md`."""
+        """A section of `docs/benchmarks.md`, without its heading."""
         machine = [
             *self.machine,
             ("load average", f"{self.load_before} before, {self.load_after} after"),
@@ -46,15 +30,13 @@ class Report:
         ]
         summary = [(row.what, row.budget, row.measured, row.verdict) for row in self.rows]
         parts = [
-            "# Benchmarks: one machine, embedded",
             *([QUICK] if self.quick else []),
-            "Written by `make bench`; run it to have your own machine's numbers here.",
             _table(("what", "budget", "measured", "met?"), summary),
-            "## How",
-            METHOD.strip(),
-            "## Each row",
+            "### How",
+            self.method.strip(),
+            "### Each row",
             "\n".join(f"- **{row.what}.** {row.detail}" for row in self.rows),
-            "## Where",
+            "### Where",
             _table(("", ""), machine),
         ]
         return "\n\n".join(parts) + "\n"

@@ -76,6 +76,26 @@ class Server:
         return answer.json()
 
 
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A process that was started."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    began: float  # on the clock of perf_counter, just before it was made
+    log: Path  # what it says
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def alive(self) -> bool:
+        """True; BenchmarkError, with what it said, once it has ended."""
+        if (status := self.process.poll()) is not None:
+            raise BenchmarkError(f"{self.name} ended with status {status}:\n{_tail(self.log)}")
+        return True
+
+
 @contextmanager
 def node(folder: Path, **settings: object) -> Iterator[Server]:
     """Run `lumbre up` with the benchmark's functions and its state in `folder`; yield it ready.
@@ -110,6 +130,21 @@ def running(
     What it says goes to a log in `folder`, and its end to the BenchmarkError if it does not start.
     """
     port = free_port()
+    with background(name, [*command, f"--port={port}"], folder, environment) as process:
+        what = f"{name} answers GET {probe} with {ready_status}"
+        until(what, lambda: process.alive() and _gives(port, probe, ready_status), START_LIMIT)
+        took = time.perf_counter() - process.began
+        yield Server(name, port, process.pid, took, process.log)
+
+
+@contextmanager
+def background(
+    name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Iterator[Background]:
+    """Start a command, and end it afterwards; what it says goes to a log in `folder`.
+
+    It can import this project, and sees nothing of the caller's LUMBRE_* variables.
+    """
     log = folder / f"{name}.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LUMBRE_")}
     paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
@@ -117,7 +152,7 @@ def running(
     with log.open("wb") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [*command, f"--port={port}"],
+            command,
             cwd=folder,
             env={**inherited, **environment},
             stdin=subprocess.DEVNULL,
@@ -125,11 +160,7 @@ def running(
             stderr=output,
         )
     try:
-        what = f"{name} answers GET {probe} with {ready_status}"
-        ready = until(what, lambda: _state(process, port, probe, ready_status), START_LIMIT)
-        if ready == "ended":
-            raise BenchmarkError(f"{name} ended with status {process.returncode}:\n{_tail(log)}")
-        yield Server(name, port, process.pid, time.perf_counter() - began, log)
+        yield Background(name, process, began, log)
     finally:
         _end(process)
 
@@ -175,14 +206,11 @@ def _ask(port: int, method: str, path: str, body: str, headers: Headers) -> Answ
         connection.close()
 
 
-def _state(process: subprocess.Popen[bytes], port: int, probe: str, status: int) -> str:
-    """`ready` or `ended`; nothing while it is neither."""
-    if process.poll() is not None:
-        return "ended"
+def _gives(port: int, probe: str, status: int) -> bool:
     try:
-        return "ready" if _ask(port, "GET", probe, "", {}).status == status else ""
+        return _ask(port, "GET", probe, "", {}).status == status
     except (OSError, http.client.HTTPException):
-        return ""
+        return False
 
 
 def _tail(log: Path) -> str:

@@ -80,10 +80,15 @@ FLOORS: list[set[str]] = [
     {"loadtest.servers"},
     {"loadtest.servers.__main__"},
     {"loadtest.row", "loadtest.closed", "loadtest.echo", "loadtest.fingerprint", "loadtest.pace"},
-    {"loadtest.memory", "loadtest.report", "loadtest.server"},
+    {"loadtest.cpu", "loadtest.environment", "loadtest.page", "loadtest.peers"},
+    {"loadtest.peers.work", "loadtest.memory", "loadtest.report", "loadtest.server"},
+    {f"loadtest.peers.{m}" for m in ("starlette_app", "dramatiq_actors", "aiopika_worker")},
+    {"loadtest.peers.dramatiq_gateway", "loadtest.peers.aiopika_gateway"},
     {"loadtest.replicas", "loadtest.throughput"},
-    {"loadtest.starts", "loadtest.backlog"},
-    {"loadtest.embedded"},
+    {"loadtest.contestant", "loadtest.benchmark", "loadtest.distributed"},
+    {"loadtest.starts", "loadtest.backlog", "loadtest.comparison", "loadtest.rivals"},
+    {"loadtest.flood", "loadtest.records", "loadtest.arena"},
+    {"loadtest.embedded", "loadtest.rabbitmq"},
 ]
 ANYWHERE = {"runtime", "autoscaler", "loadtest"}  # a package's own public names
 

@@ -1,10 +1,10 @@
-"""The table and the page, as golden text."""
+"""The table and the section, as golden text."""
 
 import io
 
 from rich.console import Console
 
-from loadtest.report import METHOD, Report
+from loadtest.report import Report
 from loadtest.row import Check, Row
 
 ROWS = (
@@ -14,14 +14,16 @@ ROWS = (
     Row("queue", "0.5 KB each", "Held.", (Check(0.5, 1, "KB each"),), ("3 did not succeed",)),
 )
 REPORT = Report(
-    ROWS, [("CPU", "Z80"), ("cores", "2")], "0.10, 0.2, 0.3", "1.90, 0.4, 0.3", 61, False
+    ROWS,
+    [("CPU", "Z80"), ("cores", "2")],
+    "0.10, 0.2, 0.3",
+    "1.90, 0.4, 0.3",
+    61,
+    False,
+    "In turn.",
 )
 
-PAGE = f"""\
-# Benchmarks: one machine, embedded
-
-Written by `make bench`; run it to have your own machine's numbers here.
-
+SECTION = """\
 | what | budget | measured | met? |
 | --- | --- | --- | --- |
 | no-op \\| 16 | ≥ 70 % | 74.1 % of the echo | met |
@@ -29,18 +31,18 @@ Written by `make bench`; run it to have your own machine's numbers here.
 | 202s | none | 2,000 a second | measured |
 | queue | ≤ 1 KB each | 0.5 KB each | 3 did not succeed |
 
-## How
+### How
 
-{METHOD.strip()}
+In turn.
 
-## Each row
+### Each row
 
 - **no-op | 16.** Echo 9,978.
 - **p50.** Echo 0.21 ms.
 - **202s.** Synced.
 - **queue.** Held.
 
-## Where
+### Where
 
 |  |  |
 | --- | --- |
@@ -63,13 +65,13 @@ TABLE = """\
 """
 
 
-def test_the_page_tells_what_how_and_where() -> None:
-    assert REPORT.markdown() == PAGE
+def test_the_section_tells_what_how_and_where() -> None:
+    assert REPORT.markdown() == SECTION
 
 
 def test_a_quick_look_says_so_at_the_top_and_over_the_table() -> None:
-    quick = Report(ROWS, [], "0", "0", 5, quick=True)
-    assert quick.markdown().split("\n\n")[1].startswith("**A quick look")
+    quick = Report(ROWS, [], "0", "0", 5, quick=True, method="")
+    assert quick.markdown().startswith("**A quick look")
     assert "quick" in shown(quick)
     assert "quick" not in REPORT.markdown().lower()
 
