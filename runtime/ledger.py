@@ -152,8 +152,11 @@ class Ledger:
         await self._bulk(connection, self._insert_attempts, change.attempts)
         await self._bulk(connection, self._insert_callbacks, _callbacks(change, inserted))
         ends = {id for id, state in states.items() if state[0] in TERMINAL}
-        tally = Counter({"accepted": len(inserted), "ignored": len(ends & stored.keys())})
+        tally = Counter(
+            {"accepted": len(inserted)}
+        )  # be it 0: that it can be written is seen by it
         tally.update(states[id][0] for id in ends - missed)
+        tally.update("ignored" for _ in ends & stored.keys())
         await self._tally.add(connection, tally)
         over = refused.union(ends, (id for id, status in stored.items() if status in TERMINAL))
         return Written(

@@ -6,6 +6,7 @@ it came as, never parsed; other bytes are never stored here, only the key of the
 Whoever changes a table adds a revision to `runtime/migrations`, and names it in REVISION.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -30,14 +31,18 @@ from runtime.model import TERMINAL, Device, Status
 
 REVISION = "0001"  # of `runtime/migrations`, the newest: it makes what is described here
 
+
+def _none_of(statuses: Collection[Status]) -> str:
+    return "status NOT IN ({})".format(", ".join(f"'{status}'" for status in sorted(statuses)))
+
+
 # Spelled out rather than bound, because a planner uses a partial index only where the query says
-# literally what the index says; and "not terminal" rather than "queued or running", because SQLite
+# literally what the index says; and "none of the others" rather than "one of these", because SQLite
 # would answer the latter from by_status and sort.
-_ENDS = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
-UNFINISHED = text(f"status NOT IN ({_ENDS})")
-FINISHED = text(f"status IN ({_ENDS})")
+UNFINISHED = text(_none_of(TERMINAL))
+FINISHED = text(_none_of(set(Status) - TERMINAL))
+UNPUBLISHED = text(f"NOT published AND {_none_of(set(Status) - {Status.QUEUED})}")
 SUCCEEDED = text(f"status = '{Status.SUCCEEDED}'")
-UNPUBLISHED = text(f"status = '{Status.QUEUED}' AND NOT published")
 UNSENT = text("NOT finished")
 HAS_KEY = text("idempotency_key IS NOT NULL")
 IN_BATCH = text("batch IS NOT NULL")

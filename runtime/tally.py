@@ -27,7 +27,7 @@ class Tally:
 
     async def add(self, connection: AsyncConnection, counts: Mapping[str, int]) -> None:
         """Add to it; last of all, since others that keep the same part wait from here on."""
-        changed = [(name, self._part, count) for name, count in sorted(counts.items()) if count]
+        changed = [(name, self._part, count) for name, count in sorted(counts.items())]
         if changed:
             await connection.exec_driver_sql(self._add, (rows.encode(changed),))
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import BadRequest, ConfigurationError
+from runtime.errors import BadRequest, ConfigurationError, Unavailable
 from runtime.ledger import Attempt, Batch, BatchState, CallbackRecord, Ledger, ScalingDecision
 from runtime.model import (
     DEVICES,
@@ -734,6 +734,16 @@ async def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str) -> 
         assert await ledgers[holder].lease("feeder", f"{holder}", 0)
     for ledger in ledgers:
         await ledger.close()
+
+
+async def test_an_empty_batch_tells_whether_one_can_be_written(
+    ledger: Ledger, place: Place
+) -> None:
+    assert (await ledger.write([])).terminal == ()
+    async with place.broken():
+        with pytest.raises(Unavailable, match="disk I/O error"):
+            await ledger.write([])
+    await ledger.write([])
 
 
 # --- several who write at once ----------------------------------------------------------------

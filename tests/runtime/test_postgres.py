@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from loadtest.servers import PostgresServer
-from runtime import migrate
+from runtime import migrate, schema
 from runtime.errors import ConfigurationError, Unavailable
 from runtime.ledger import Ledger
 from runtime.model import Failure, Invocation, Message, Payload, Status, new_id
@@ -281,11 +281,10 @@ async def test_the_queries_that_grow_with_the_ledger_use_its_indexes(place: Post
     await place.do("ANALYZE")
     table = "SELECT id FROM invocations WHERE"
     newest_first = "ORDER BY created_at DESC, id DESC LIMIT 5"
-    over = "status IN ('cancelled', 'dead', 'failed', 'succeeded', 'timed_out')"
-    going_on = over.replace("IN", "NOT IN")
-    waiting = "status = 'queued' AND NOT published"
+    over, going_on = str(schema.FINISHED), str(schema.UNFINISHED)
+    waiting = str(schema.UNPUBLISHED)
     for query, index in {
-        f"{table} {going_on} AND id > 'x' ORDER BY id LIMIT 5": "unfinished",
+        f"{table} {going_on} AND id > '0' ORDER BY id LIMIT 5": "unfinished",
         f"{table} {waiting} AND batch IS NULL ORDER BY created_at, id LIMIT 5": "unpublished",
         f"{table} created_at < 9 {newest_first}": "by_creation",
         f"{table} function = 'f' AND created_at < 9 {newest_first}": "by_function",

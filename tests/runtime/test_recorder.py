@@ -263,6 +263,73 @@ async def test_a_row_that_was_there_all_along_is_updated(
     assert (await ledger.audit()).holds
 
 
+async def test_what_was_published_is_marked_with_the_next_batch(
+    recorder: Recorder, ledger: Ledger, place: Place
+) -> None:
+    first, second = make(published=False), make(published=False)
+    await recorder.accept(first)
+    await recorder.accept(second)
+    with counted_commits() as commits:
+        recorder.published(first.id)
+        await recorder.flush()
+    assert len(commits) == 1
+    assert await ledger.unpublished(99.0, 10) == [second]
+    async with place.broken():
+        recorder.published(second.id)
+        with pytest.raises(Unavailable):
+            await recorder.flush()
+    await eventually(lambda: recorder.healthy)
+    await recorder.flush()
+    assert await ledger.unpublished(99.0, 10) == []
+
+
+async def test_what_was_published_is_marked_without_anybody_waiting(ledger: Ledger) -> None:
+    row = make(published=False)
+    async with running(Recorder(ledger)) as recorder:
+        await recorder.accept(row)
+        recorder.published(row.id)
+    assert await ledger.unpublished(99.0, 10) == []
+
+
+async def test_of_two_reports_of_one_invocation_the_newer_is_written(
+    recorder: Recorder, ledger: Ledger
+) -> None:
+    whole = make(Status.RUNNING, idempotency_key="k")
+    outcome = make(Status.SUCCEEDED, id=whole.id)
+    late = make(Status.RUNNING, id=whole.id)
+    for report in (whole, outcome, late):
+        recorder.note(report)
+    await recorder.flush()
+    stored = await ledger.get(whole.id)
+    assert stored is not None
+    assert (stored.status, stored.idempotency_key) == (Status.SUCCEEDED, "k")
+
+
+async def test_a_report_that_comes_while_an_outcome_waits_does_not_replace_it(
+    recorder: Recorder, ledger: Ledger, place: Place
+) -> None:
+    outcome = make(Status.SUCCEEDED)
+    async with place.broken():
+        recorder.note(outcome)
+        with pytest.raises(Unavailable):
+            await recorder.flush()
+        recorder.note(make(Status.RUNNING, id=outcome.id))
+    await eventually(lambda: recorder.healthy)
+    await recorder.flush()
+    assert await status_of(ledger, outcome) == Status.SUCCEEDED
+
+
+async def test_what_another_process_has_ended_is_not_remembered_as_going_on(
+    recorder: Recorder, ledger: Ledger
+) -> None:
+    await ledger.write([ended := make(Status.SUCCEEDED)])
+    recorder.adopt([ended.id])
+    recorder.note(make(Status.RUNNING, id=ended.id))
+    await recorder.flush()
+    assert not recorder.is_stored(ended.id)
+    assert await status_of(ledger, ended) == Status.SUCCEEDED
+
+
 # --- on_stored --------------------------------------------------------------------------------
 
 

@@ -127,6 +127,12 @@ async def test_the_queries_that_grow_with_the_ledger_use_its_indexes(
         f"{table} function = 'f' AND device = 'cpu' AND {schema.SUCCEEDED}"
         " ORDER BY id DESC": "INDEX samples",
         f"{table} idempotency_key = 'k'": "INDEX by_idempotency_key",
+        f"{table} batch = 'b' AND created_at < 9 {newest_first}": "INDEX by_batch",
+        f"{table} batch = 'b' AND status = 'dead' AND batch_index > 5"
+        " ORDER BY batch_index": "INDEX by_batch_status",
+        f"{table} {schema.UNPUBLISHED} AND batch IS NULL AND created_at < 9"
+        " ORDER BY created_at, id": "INDEX unpublished",
+        f"{table} {schema.FINISHED} ORDER BY {schema.ENDED_AT}, id LIMIT 5": "INDEX by_end",
     }.items():
         assert index in plan(query)
         assert "TEMP B-TREE" not in plan(query)

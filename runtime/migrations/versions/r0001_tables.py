@@ -14,6 +14,8 @@ TEXT = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
 INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 ENDS = "'cancelled', 'dead', 'failed', 'succeeded', 'timed_out'"
+GOING_ON = "'queued', 'running'"
+UNQUEUED = "'cancelled', 'dead', 'failed', 'running', 'succeeded', 'timed_out'"
 IN_BATCH = "batch IS NOT NULL"
 HAS_KEY = "idempotency_key IS NOT NULL"
 
@@ -34,8 +36,8 @@ def upgrade() -> None:
     index("by_batch", "invocations", "batch", "created_at", "id", where=IN_BATCH)
     index("by_batch_status", "invocations", "batch", "status", "batch_index", where=IN_BATCH)
     ended_at = sa.text("coalesce(finished_at, created_at)")
-    index("by_end", "invocations", ended_at, "id", where=f"status IN ({ENDS})")
-    waiting = "status = 'queued' AND NOT published"
+    index("by_end", "invocations", ended_at, "id", where=f"status NOT IN ({GOING_ON})")
+    waiting = f"NOT published AND status NOT IN ({UNQUEUED})"
     index("unpublished", "invocations", "batch", "created_at", "id", where=waiting)
 
 
