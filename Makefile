@@ -7,8 +7,11 @@ TORCH  ?= torch==2.13.0
 
 BIN := $(VENV)/bin
 FUNCTIONS ?= functions
+# make chaos: how many runs, and how many invocations each has
+SEEDS ?= 10
+COUNT ?= 20000
 
-.PHONY: help run rabbitmq test servers install bench bench-rabbitmq check format clean
+.PHONY: help run rabbitmq test chaos servers install bench bench-rabbitmq check format clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +24,9 @@ test: $(VENV)/tested servers ## run the tests
 
 rabbitmq: servers ## run a private RabbitMQ until Ctrl-C, to try the distributed mode
 	@exec $(BIN)/python -m loadtest.servers rabbitmq
+
+chaos: $(VENV)/tested servers ## break everything under load, $(SEEDS) times; writes docs/reliability.md
+	$(BIN)/python -m loadtest.chaos --seeds $(SEEDS) --count $(COUNT) --page docs/reliability.md
 
 servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, where that is possible
 	@.ci/servers $(BIN)/python

@@ -68,17 +68,26 @@ FLOORS: list[set[str]] = [
     {"runtime.reports", "runtime.batch_routes"},
     {"runtime.gateway"},
     {"runtime.node", "runtime.roles"},
-    {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
-    {"runtime.cli.following", "runtime.cli.reference"},
-    {"runtime.cli.session"},
-    {"runtime.cli.calls", "runtime.cli.roles", "runtime.cli.batches", "runtime.cli.letters"},
-    {"runtime.cli"},
-    {"runtime.__main__"},
     {"loadtest.servers.guard", "loadtest.servers.guarded"},
     {"loadtest.servers.certificate", "loadtest.servers.postgres"},
     {"loadtest.servers.rabbit"},
-    {"loadtest.servers"},
+    {"loadtest.servers.foreground"},
+    {"loadtest.servers", "loadtest.chaos"},
     {"loadtest.servers.__main__"},
+    {f"loadtest.chaos.{m}" for m in ("errors", "launch", "order", "processes", "runs", "schedule")},
+    {f"loadtest.chaos.{m}" for m in ("disk", "member", "receipt", "record", "shape")},
+    {"loadtest.chaos.asker", "loadtest.chaos.stores", "loadtest.chaos.verdict"},
+    {f"loadtest.chaos.{m}" for m in ("batch", "caller", "deployment", "watcher")},
+    {"loadtest.chaos.traffic"},
+    {"loadtest.chaos.campaign"},
+    {"loadtest.chaos.folder", "loadtest.chaos.report"},
+    {"loadtest.chaos.__main__"},
+    {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
+    {"runtime.cli.following", "runtime.cli.reference"},
+    {"runtime.cli.session"},
+    {f"runtime.cli.{m}" for m in ("calls", "roles", "batches", "letters", "chaos")},
+    {"runtime.cli"},
+    {"runtime.__main__"},
     {"loadtest.row", "loadtest.closed", "loadtest.echo", "loadtest.fingerprint", "loadtest.pace"},
     {"loadtest.cpu", "loadtest.environment", "loadtest.page", "loadtest.peers"},
     {"loadtest.peers.work", "loadtest.memory", "loadtest.report", "loadtest.server"},
@@ -124,7 +133,7 @@ ONLY = {
     },
     "typer": {
         f"runtime.cli{m}"
-        for m in ("", ".flags", ".session", ".calls", ".roles", ".batches", ".letters")
+        for m in ("", ".flags", ".session", ".calls", ".roles", ".batches", ".letters", ".chaos")
     },
 }
 

@@ -15,7 +15,7 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli import batches, calls, letters, roles
+from runtime.cli import batches, calls, chaos, letters, roles
 from runtime.cli.flags import FAILED, Json, Url, help_of, takes_settings
 from runtime.errors import ConfigurationError, LumbreError
 from runtime.settings import Settings, origin, read_settings
@@ -231,7 +231,7 @@ def _without_password(value: Any) -> Any:
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Node": (up, settings, audit, version),
+    "Node": (up, settings, audit, chaos.chaos, version),
     "Roles": (roles.gateway, roles.worker, roles.recorder, roles.migrate),
     "Functions": (new, calls.functions, calls.describe, calls.invoke),
     "Invocations": (
