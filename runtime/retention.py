@@ -8,7 +8,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TextClause
 
@@ -19,7 +30,6 @@ from runtime.schema import BatchState, batches, callbacks, decisions, invocation
 from runtime.tally import Tally
 
 _ENDED_AT: ColumnElement[float] = literal_column(schema.ENDED_AT.text)
-_FINISHED = text(f"{invocations.name}.{schema.FINISHED.text}")
 _CALLBACK_DUE = exists().where(callbacks.c.invocation == invocations.c.id, schema.UNSENT)
 
 
@@ -86,11 +96,13 @@ class Retention:
         """
 
         async def trim(connection: AsyncConnection) -> int:
+            old = decisions.c.number.in_(_old_decisions(older_than, keep, limit))
+            empty = batches.c.id.in_(_empty_batches(older_than).limit(limit))
             gone = [
-                await self._delete(connection, _old_decisions(older_than, keep).limit(limit)),
-                await self._delete(connection, _empty_batches(older_than).limit(limit)),
+                await connection.execute(decisions.delete().where(old)),
+                await connection.execute(batches.delete().where(empty)),
             ]
-            return max(gone)
+            return max(result.rowcount for result in gone)
 
         return await self._database.write(trim)
 
@@ -119,31 +131,27 @@ class Retention:
         delete = invocations.delete().where(self._among(c.id, ids)).returning(*told)
         gone = (await connection.execute(delete)).all()
         if some := {row.batch for row in gone if row.batch is not None}:
-            await self._delete(connection, _empty_batches(None).where(batches.c.id.in_(some)))
+            empty = _empty_batches(None).where(batches.c.id.in_(some))
+            await connection.execute(batches.delete().where(batches.c.id.in_(empty)))
         statuses = [row.status for row in gone]
         await self._tally.add(connection, _purged(statuses) if accepted else _withdrawn(statuses))
         return [Purged(row.id, _has_blobs(row)) for row in gone]
-
-    async def _delete(self, connection: AsyncConnection, which: Select[Any]) -> int:
-        """Delete rows that a query gives by their only key."""
-        (column,) = which.selected_columns
-        table = column.table
-        return (await connection.execute(table.delete().where(column.in_(which)))).rowcount
 
     def _among(self, column: ColumnElement[str], ids: Collection[str]) -> TextClause:
         sql = self._database.dialect.among(str(column), ":among")
         return text(sql).bindparams(among=rows.encode(list(ids)))
 
 
-def _old_decisions(older_than: float | None, keep: int | None) -> Select[Any]:
-    c = decisions.c
+def _old_decisions(older_than: float | None, keep: int | None, limit: int) -> Select[Any]:
+    """Those among the first `limit`: they are numbered in the order they were made."""
+    first = select(decisions.c.number, decisions.c.at).order_by(decisions.c.number).limit(limit)
+    c = first.subquery().c
     wanted: list[ColumnElement[bool]] = []
     if older_than is not None:
         wanted.append(c.at < older_than)
     if keep is not None:
-        latest = select(c.number).order_by(c.number.desc()).offset(keep).limit(1)
-        wanted.append(c.number <= latest.scalar_subquery())
-    return select(c.number).where(or_(*wanted) if wanted else text("false")).order_by(c.number)
+        wanted.append(c.number <= select(func.max(decisions.c.number) - keep).scalar_subquery())
+    return select(c.number).where(or_(false(), *wanted))
 
 
 def _empty_batches(older_than: float | None) -> Select[Any]:
