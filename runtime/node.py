@@ -31,6 +31,7 @@ from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
 from runtime.invocations import EmbeddedInvocations
+from runtime.janitor import janitor_of
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
@@ -38,7 +39,7 @@ from runtime.model import Device, queue_name
 from runtime.pool import GIVEN_BACK_LIMIT, Pool
 from runtime.reports import Reports
 from runtime.sending import sending_of
-from runtime.serving import Process, check_address, listen, say, serve
+from runtime.serving import Process, bound, check_address, listen, say, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
@@ -123,6 +124,7 @@ class Node:
             log.info("queued %d unfinished invocations again", resumed)
         self.letters.recall(self.broker)
         self.feeder.start()
+        self._spawn(janitor_of(self.settings, self.ledger, self.blobs, "node").run())
         if self.sending:
             await self.sending.start(forgetful=True)
         self.admission.described.set()
@@ -238,7 +240,7 @@ def run_node(settings: Settings) -> None:
     set_up_logging(settings.log_format, settings.log_level)
     check_address(settings)
     with _state_folder(settings), listen(settings) as listening:
-        uvloop.run(_run(settings, listening, began))
+        uvloop.run(_run(bound(settings, listening), listening, began))
 
 
 async def _run(settings: Settings, listening: socket.socket, began: float) -> None:

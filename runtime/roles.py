@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from runtime.errors import ConfigurationError, LumbreError, Unavailable
 from runtime.feeder import WINDOW, Feeder, publish_all
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
+from runtime.janitor import janitor_of
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
@@ -46,7 +47,7 @@ from runtime.reporter import BusReporter
 from runtime.reports import Reports
 from runtime.results import Results
 from runtime.sending import sending_of
-from runtime.serving import Process, Role, check_address, listen, serve
+from runtime.serving import Process, Role, bound, check_address, listen, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
@@ -168,6 +169,7 @@ class RecorderRole:
             holder,
             min(WINDOW, settings.queue_limit // 2),
         )
+        self._janitor = janitor_of(settings, ledger, self._blobs, holder)
         self._tasks = _Tasks()
 
     async def start(self) -> None:
@@ -180,6 +182,7 @@ class RecorderRole:
         if self._sending:
             await patiently(self._settings, partial(self._sending.start, forgetful=False))
         self.feeder.start()
+        self._tasks.spawn(self._janitor.run())
 
     async def drain(self) -> None:
         await self._results.close()
@@ -440,7 +443,7 @@ class WorkerRole:
         pools: dict[tuple[str, Device], PoolState] = {}
         for key in self._worker.pools:
             if state := self._worker.state(key, self._scaler.directions.get(key, {})):
-                pools[key] = state
+                pools[key] = replace(state, in_hand=self._bus.in_hand(queue_name(*key)))
         self._bus.signal(f"worker.{self._name}", announcement(pools))
 
     async def _keep_announcing(self) -> None:
@@ -542,7 +545,7 @@ def run_gateway(settings: Settings, *, records: bool, duty: Duty | None = None) 
     _prepare(settings)
     check_address(settings)
 
-    async def main() -> None:
+    async def main(settings: Settings) -> None:
         ledger = await open_ledger(settings)
         catalog = _catalog(settings)
         described = CatalogRole(settings, catalog)
@@ -560,7 +563,7 @@ def run_gateway(settings: Settings, *, records: bool, duty: Duty | None = None) 
         await Process(roles, up, (serve(gateway.app), listening), began=began).run()
 
     with listen(settings) as listening:
-        uvloop.run(main())
+        uvloop.run(main(bound(settings, listening)))
 
 
 def run_worker(settings: Settings, duty: Duty) -> None:

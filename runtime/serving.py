@@ -144,6 +144,11 @@ def check_address(settings: Settings) -> None:
         )
 
 
+def bound(settings: Settings, listening: socket.socket) -> Settings:
+    """The settings with the port that was taken, where any would do."""
+    return settings.model_copy(update={"port": listening.getsockname()[1]})
+
+
 def listen(settings: Settings) -> socket.socket:
     """A bound socket; ConfigurationError where the port is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

@@ -60,6 +60,7 @@ FLOORS: list[set[str]] = [
     {"runtime.invocations"},
     {"runtime.worker", "runtime.views", "autoscaler.local", "runtime.remote", "runtime.feeder"},
     {"runtime.fleet", "runtime.workers", "runtime.callbacks"},
+    {"runtime.sending"},
     {"runtime.query"},
     {"runtime.admission", "runtime.batches", "runtime.batch_results"},
     {"runtime.answers", "runtime.letters"},

@@ -212,8 +212,8 @@ class Client:
         """Queue a dead letter once more, with other parameters if given; the new invocation."""
         path = f"/dead-letters/{quote(id, safe='')}/replay"
         query = {"function": function} | ({"device": device} if device else {})
-        body = {} if parameters is None else {"json": parameters}
-        return _accepted(partial(self._send, "POST", path, params=query, **body))
+        send = partial(self._send, "POST", path, params=query)
+        return _accepted(send if parameters is None else partial(send, json=parameters))
 
     def clear_letters(
         self, what: str, order: dict[str, Any], device: str | None

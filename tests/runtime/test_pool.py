@@ -69,9 +69,7 @@ class Told:
     def given_up(self, message: Message, error: Failure) -> None:
         self.finished(message, None, Outcome(Status.DEAD, error=error))
 
-    def finished(
-        self, message: Message, process: ReplicaProcess | None, outcome: Outcome
-    ) -> None:
+    def finished(self, message: Message, process: ReplicaProcess | None, outcome: Outcome) -> None:
         assert message.id not in self.outcomes, "a second outcome"
         self.outcomes[message.id] = outcome
         self.finals[message.id] = message
