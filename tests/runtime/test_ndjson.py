@@ -1,5 +1,7 @@
 """Lines of JSON out of pieces of any length."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ bodies = st.lists(st.sampled_from([b"\n", b"\r\n", b"{}", b" ", b'{"a": "b"}', b
 def split(body: bytes, cuts: list[int], limit: int = 1000) -> list[Line]:
     splitter = Splitter(limit)
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    pieces = [body[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [body[start:end] for start, end in pairwise(places)]
     lines = [line for piece in pieces for line in splitter.feed(piece)]
     return lines + splitter.end()
 
