@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -443,7 +443,7 @@ class WorkerRole:
         pools: dict[tuple[str, Device], PoolState] = {}
         for key in self._worker.pools:
             if state := self._worker.state(key, self._scaler.directions.get(key, {})):
-                pools[key] = replace(state, in_hand=self._bus.in_hand(queue_name(*key)))
+                pools[key] = state
         self._bus.signal(f"worker.{self._name}", announcement(pools))
 
     async def _keep_announcing(self) -> None:
