@@ -15,7 +15,7 @@ from urllib.parse import quote
 import orjson
 import typer
 
-from runtime.cli.flags import FAILED, Function, Json, Output, Url
+from runtime.cli.flags import FAILED, Function, Json, Output, Url, check_output
 
 if TYPE_CHECKING:
     from runtime.cli.client import Client
@@ -55,6 +55,7 @@ def batch(
     """
     from runtime.cli import session
 
+    check_output(output)
     given = {"function": function, "device": device}
     with session.asking(url, json) as node:
         with _opened(file) as source:
@@ -126,6 +127,7 @@ def results(
     """
     from runtime.cli import session
 
+    check_output(output)
     query = {"wait": 0 if now else 1, "order": "index" if in_order else None, "after": after}
     with session.asking(url, json) as node:
         _show_results(node, node.get(_path(id)), output, query)

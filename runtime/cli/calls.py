@@ -6,13 +6,22 @@ Like those of `runtime.cli`, they import what they need when they run.
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
-from runtime.cli.flags import FAILED, Background, Function, Id, Json, Output, Url, Wait
+from runtime.cli.flags import (
+    FAILED,
+    Background,
+    Function,
+    Id,
+    Json,
+    Output,
+    Url,
+    Wait,
+    check_output,
+)
 
 if TYPE_CHECKING:
     from runtime.cli.client import Input
@@ -96,7 +105,7 @@ def invoke(
     if background + follow + (wait is not None) > 1:
         raise typer.BadParameter("take one of --async, --follow and --wait", param_hint="--wait")
     given = _input(arguments or [])
-    _check_output(output)
+    check_output(output)
     id = new_id()
     with session.asking(url, json) as node, session.going_on(id):
         if background:
@@ -128,7 +137,7 @@ def result(
     """
     from runtime.cli import session
 
-    _check_output(output)
+    check_output(output)
     with session.asking(url, json) as node, session.going_on(id):
         answer = node.outcome(id, wait)
     session.show_answer(answer, output, json)
@@ -276,7 +285,7 @@ def replay(
     """
     from runtime.cli import session
 
-    _check_output(output)
+    check_output(output)
     with session.asking(url, json) as node:
         new = node.replay(id)
         if background:
@@ -297,12 +306,6 @@ def _input(arguments: list[str]) -> "Input":
         return read_input(arguments, sys.stdin.buffer)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="KEY=VALUE") from None
-
-
-def _check_output(output: Path | None) -> None:
-    """Refuse a place where nothing can be written before anything runs."""
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise typer.BadParameter(f"{output} is no place for a file", param_hint="--output")
 
 
 def _since(text: str | None, now: datetime) -> str | None:

@@ -75,6 +75,12 @@ def _flag(name: str) -> inspect.Parameter:
     )
 
 
+def check_output(output: Path | None) -> None:
+    """Refuse a place where nothing can be written before anything runs."""
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise typer.BadParameter(f"{output} is no place for a file", param_hint="--output")
+
+
 def help_of(command: Callable[..., Any]) -> str:
     """A command's docstring as typer takes it: prose flows, a paragraph after \\b stays as it is.
 
