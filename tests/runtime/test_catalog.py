@@ -329,6 +329,7 @@ def only_child_of_the_child() -> int:
     found = [
         int(pid)
         for server in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        if b"runtime.forkserver" in Path(f"/proc/{server}/cmdline").read_bytes()
         for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()
     ]
     assert len(found) == 1
