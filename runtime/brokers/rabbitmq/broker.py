@@ -42,6 +42,9 @@ from runtime.model import Depth, Message
 from runtime.wire import encode_message
 
 SETTLED_EVERY = 0.01  # seconds between two looks whether all is confirmed
+# Seconds until what is missing is declared again.  RabbitMQ 3.10 does not tell consumers that their
+# queue was deleted if it exists again within some 20 ms, and they get nothing from it any more.
+DELETED = 0.5
 
 _ANSWER = encode_properties(delivery_mode=TRANSIENT)
 # What is sent most: a message id is the last of its properties, so the rest never changes.
@@ -238,6 +241,7 @@ class RabbitBroker:
         async with self._declaring:
             if self._declarations > seen:  # it began after we asked
                 return
+            await asyncio.sleep(DELETED)
             self._declarations += 1
             await self._declare_parts(self._parts())
 
