@@ -29,6 +29,7 @@ class Dialect(Protocol):
     """What a database does in its own way; SQL takes its rows as one JSON array of arrays."""
 
     SELF_MADE: bool  # whoever opens it makes its tables, and changes them to what they are now
+    LOCKS_ROWS: bool  # one by one, so that it matters in which order
     PARTS: int  # of a tally that many processes keep at once
     NOW: str  # SQL for the instant, in unix seconds, by the clock all writers share
 

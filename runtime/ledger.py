@@ -151,25 +151,24 @@ class Ledger:
         await self._mark_published(connection, change.published)
         await self._bulk(connection, self._insert_attempts, change.attempts)
         await self._bulk(connection, self._insert_callbacks, _callbacks(change, inserted))
-        ends = {id for id, state in states.items() if state[0] in TERMINAL}
-        tally = Counter(
-            {"accepted": len(inserted)}
-        )  # be it 0: that it can be written is seen by it
-        tally.update(states[id][0] for id in ends - missed)
-        tally.update("ignored" for _ in ends & stored.keys())
+        ends = [id for id, state in states.items() if state[0] in TERMINAL]
+        tally = Counter(states[id][0] for id in ends if id not in missed)
+        tally["accepted"] = len(inserted)  # be it 0: that it can be written is seen by it
+        if stored:
+            tally["ignored"] = sum(id in stored for id in ends)
         await self._tally.add(connection, tally)
         over = refused.union(ends, (id for id, status in stored.items() if status in TERMINAL))
         return Written(
-            terminal=tuple(latest[id] for id in latest if id in ends - refused),
-            unfinished=tuple(id for id in latest if id not in over),
-            refused=tuple(latest[id] for id in latest if id in refused),
+            terminal=tuple(latest[id] for id in ends if id not in refused),
+            unfinished=tuple(id for id in states if id not in over),
+            refused=tuple(latest[id] for id in states if id in refused),
         )
 
     async def _lock(
         self, connection: AsyncConnection, late: list[Values], published: list[str]
     ) -> None:
         """Take every row this transaction changes, in the one order everybody takes them in."""
-        if late or published:
+        if self._database.dialect.LOCKS_ROWS and (late or published):
             ids = sorted({row[0] for row in late}.union(published))
             await self._database.dialect.lock(connection, invocations, rows.encode(ids))
 

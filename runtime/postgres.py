@@ -20,6 +20,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 AGAIN = 5  # seconds until it may be there
 COMMAND_TIMEOUT = 60.0  # seconds; what takes longer hangs, for the server or the network is gone
 SELF_MADE = False  # its tables are made, and changed, by `lumbre migrate` alone
+LOCKS_ROWS = True
 PARTS = 16  # of a tally: so many processes write without waiting for one another's commits
 NOW = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 

@@ -18,6 +18,7 @@ from runtime.errors import ConfigurationError, LumbreError
 BUSY_TIMEOUT = 5000  # milliseconds to wait for another process that writes
 READERS = 4  # connections that read; each has a thread of its own
 SELF_MADE = True  # its tables are made, and changed, by whoever opens it
+LOCKS_ROWS = False  # whoever writes has the whole file to himself
 PARTS = 1  # of a tally: one process writes at a time whatever we do
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to a millisecond
 OLDEST = (3, 35)  # RETURNING and MATERIALIZED
@@ -156,11 +157,11 @@ async def changed(connection: AsyncConnection, sql: str, rows: str) -> int:
 
 
 async def lock(connection: AsyncConnection, table: Table, ids: str) -> None:
-    """Nothing: whoever writes has the whole file to himself."""
+    """Nothing: rows are not locked."""
 
 
 async def alone(connection: AsyncConnection) -> None:
-    """Nothing, for the same reason."""
+    """Nothing: whoever writes is."""
 
 
 async def check(connection: AsyncConnection) -> None:

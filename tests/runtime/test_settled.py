@@ -1,10 +1,6 @@
-"""Which dead letters were dealt with, in real ledgers."""
+"""Which dead letters were dealt with, in every database that a ledger may lie in."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from runtime.ledger import Batch, Ledger
 from runtime.model import Failure, Invocation, Message, Payload, Status, new_id
@@ -16,13 +12,6 @@ def dead(created_at: float = 1.0, status: Status = Status.DEAD, **fields: Any) -
     return Invocation(
         message, "auto", "v1", status, finished_at=created_at + 1, error=error, **fields
     )
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
-    yield ledger
-    await ledger.close()
 
 
 async def left(ledger: Ledger, most: int = 1000, chunk: int = 500) -> list[Invocation]:
