@@ -36,6 +36,9 @@ class Bus(Broker, Protocol):
     async def ready(self, queue: str) -> int:
         """How many messages wait in a queue, as the server counts them now; KeyError for none."""
 
+    def in_hand(self, queue: str) -> int:
+        """How many deliveries this process has taken that the server does not know the end of."""
+
     def send(self, queue: str, message: Message, *, reply: bool = False, settled: Settled) -> None:
         """Publish, and call `settled` with None at the confirm, or with the error.
 

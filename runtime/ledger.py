@@ -24,6 +24,7 @@ from sqlalchemy.sql.expression import ColumnElement, TextClause
 from runtime import database, rows, schema
 from runtime.audit import Audit, audit
 from runtime.batch_rows import BatchRows
+from runtime.census import Census
 from runtime.database import RETRY_AFTER as RETRY_AFTER
 from runtime.database import Database
 from runtime.errors import BadRequest, ConfigurationError
@@ -82,6 +83,7 @@ class Ledger:
         self._tally = Tally(database)
         self.retention = Retention(database, self._tally)
         self.letters = SettledLetters(database)
+        self.census = Census(database)
         self.batch_rows = BatchRows(database)
 
     @classmethod

@@ -197,6 +197,7 @@ class PoolState:
     cold_starts: int = 0
     simulated: bool = False  # its GPU is a CPU
     decisions: dict[str, int] = field(default_factory=dict)  # of the autoscaler, by direction
+    in_hand: int = 0  # deliveries that its worker has taken and not settled
 
     def __add__(self, other: "PoolState") -> "PoolState":
         """Both together, where several workers serve one queue."""
@@ -216,6 +217,7 @@ class PoolState:
             cold_starts=self.cold_starts + other.cold_starts,
             simulated=self.simulated or other.simulated,
             decisions={n: self.decisions.get(n, 0) + other.decisions.get(n, 0) for n in names},
+            in_hand=self.in_hand + other.in_hand,
         )
 
 

@@ -17,6 +17,7 @@ import uvloop
 from autoscaler.local import LocalScaler
 from runtime.admission import Admission
 from runtime.answers import Answers
+from runtime.auditor import Auditor
 from runtime.batch_routes import BatchRoutes
 from runtime.batches import Batches
 from runtime.blobs import Blobs
@@ -43,6 +44,7 @@ from runtime.serving import Process, bound, check_address, listen, say, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
+from runtime.workers import queues_of
 
 LATENCY_SAMPLES = 500  # invocations of earlier days that percentiles start with
 
@@ -89,8 +91,15 @@ class Node:
             settings.max_body,
             settings.callback_hosts,
         )
+        auditor = Auditor(
+            ledger,
+            self.broker,
+            queues=lambda: queues_of(self.catalog.functions.values()),
+            settle=self.invocations.recorder.flush,
+            forget=lambda id: self.invocations.live.pop(id, None),
+        )
         reports = Reports(
-            self.admission, fleet, self.catalog, self.invocations, ledger, self.metrics
+            self.admission, fleet, self.catalog, self.invocations, ledger, self.metrics, auditor
         )
         answers = Answers(settings, self.blobs, self.invocations)
         self.letters = Letters(

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from runtime.admission import Admission
 from runtime.answers import json_answer
+from runtime.auditor import Auditor, reckoning_view
 from runtime.catalog import Catalog
 from runtime.fleet import Fleet
 from runtime.function import FunctionSpec
@@ -32,6 +33,7 @@ class Reports:
         invocations: Invocations,
         ledger: Ledger,
         metrics: Metrics,
+        auditor: Auditor,
     ) -> None:
         self._admission = admission
         self._fleet = fleet
@@ -39,6 +41,7 @@ class Reports:
         self._invocations = invocations
         self._ledger = ledger
         self._metrics = metrics
+        self._auditor = auditor
 
     def routes(self) -> list[Route]:
         return [
@@ -46,6 +49,7 @@ class Reports:
             Route("/functions/{name}", self.get_function, methods=["GET"]),
             Route("/decisions", self.list_decisions, methods=["GET"]),
             Route("/audit", self.get_audit, methods=["GET"]),
+            Route("/audit/repair", self.repair, methods=["POST"]),
             Route("/openapi.json", self.get_openapi, methods=["GET"]),
             Route("/metrics", self.get_metrics, methods=["GET"]),
             Route("/healthz", self.get_health, methods=["GET"]),
@@ -90,17 +94,11 @@ class Reports:
 
     async def get_audit(self, request: Request) -> Response:
         """Whether accepted = terminal + queued + running, and what breaks it if not."""
-        await self._invocations.recorder.flush()
-        audit = await self._ledger.audit()
-        return json_answer(
-            {
-                "holds": audit.holds,
-                "accepted": audit.accepted,
-                "by_status": {s.value: n for s, n in audit.by_status.items()},
-                "ignored_outcomes": audit.ignored,
-                "problems": list(audit.problems),
-            }
-        )
+        return json_answer(reckoning_view(await self._auditor.reckon()))
+
+    async def repair(self, request: Request) -> Response:
+        """The same, and what is lost is put into its queue once more."""
+        return json_answer(reckoning_view(await self._auditor.reckon(repair=True)))
 
     async def get_openapi(self, request: Request) -> Response:
         await self._admission.catalog_ready()

@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ import uvloop
 from autoscaler.local import LocalScaler
 from runtime.admission import Admission
 from runtime.answers import Answers
+from runtime.auditor import Auditor
 from runtime.batch_routes import BatchRoutes
 from runtime.batches import Batches
 from runtime.blobs import Blobs
@@ -256,8 +257,22 @@ class GatewayRole:
             settings.max_body,
             settings.callback_hosts,
         )
+        auditor = Auditor(
+            ledger,
+            self._bus,
+            queues=lambda: queues_of(catalog.functions.values()),
+            settle=self._invocations.recorder.flush,
+            in_hand=self._workers.in_hand,
+            blocked=lambda: self._bus.blocked is not None,
+        )
         reports = Reports(
-            self._admission, self._workers, catalog, self._invocations, ledger, self._metrics
+            self._admission,
+            self._workers,
+            catalog,
+            self._invocations,
+            ledger,
+            self._metrics,
+            auditor,
         )
         answers = Answers(settings, blobs, self._invocations)
         letters = Letters(
@@ -443,7 +458,7 @@ class WorkerRole:
         pools: dict[tuple[str, Device], PoolState] = {}
         for key in self._worker.pools:
             if state := self._worker.state(key, self._scaler.directions.get(key, {})):
-                pools[key] = state
+                pools[key] = replace(state, in_hand=self._bus.in_hand(queue_name(*key)))
         self._bus.signal(f"worker.{self._name}", announcement(pools))
 
     async def _keep_announcing(self) -> None:

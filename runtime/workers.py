@@ -111,6 +111,10 @@ class Workers:
         """What all workers announce together."""
         return self._pools
 
+    def in_hand(self) -> dict[str, int]:
+        """What workers have taken and not settled, by queue, as they last announced it."""
+        return {queue_name(*key): state.in_hand for key, state in self._pools.items()}
+
     def depth(self, queue: str) -> Depth:
         return self._depths.get(queue, Depth())
 

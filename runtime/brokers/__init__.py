@@ -34,6 +34,18 @@ class DeadLetter:
     unreadable: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a broker held at one look: messages by queue.
+
+    `leased` is None where nobody can tell it of other processes.
+    """
+
+    ready: dict[str, int]  # those that are delayed too; without the queues that are not there
+    leased: dict[str, int] | None
+    between: dict[str, int]  # in queues of no function: on their way from one place to another
+
+
 class Delivery(Protocol):
     """One leased copy of a message; settle it once, with one of the three.
 
@@ -102,6 +114,9 @@ class Broker(Protocol):
 
     async def depth(self, queue: str) -> Depth:
         """How many messages are ready (delayed ones included), leased, and dead letters of it."""
+
+    async def survey(self, queues: Sequence[str]) -> Survey:
+        """What lies in these queues, and between them."""
 
     async def remove(self, queue: str, invocation: str) -> bool:
         """Take a ready or delayed message out; False if it is not waiting here."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from runtime.brokers import Consumer, DeadLetter, OnDelivery, QueueSpec
+from runtime.brokers import Consumer, DeadLetter, OnDelivery, QueueSpec, Survey
 from runtime.errors import Unavailable
 from runtime.model import Depth, Message
 
@@ -78,6 +78,11 @@ class MemoryBroker:
     def depth_now(self, queue: str) -> Depth:
         """How full a queue is, in constant time; KeyError for no such queue."""
         return self._queues[queue].depth()
+
+    async def survey(self, queues: Sequence[str]) -> Survey:
+        depths = {name: self._queues[name].depth() for name in queues if name in self._queues}
+        ready = {name: depth.ready for name, depth in depths.items()}
+        return Survey(ready, {name: each.unacknowledged for name, each in depths.items()}, {})
 
     async def remove(self, queue: str, invocation: str) -> bool:
         """Take a waiting message out, in constant time (amortized) however long the queue is."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from runtime.brokers import Consumer, DeadLetter, OnDelivery, QueueSpec
+from runtime.brokers import Consumer, DeadLetter, OnDelivery, QueueSpec, Survey
 from runtime.brokers.properties import PERSISTENT, TRANSIENT, encode_properties, short_string
 from runtime.brokers.rabbitmq.acks import Turn
 from runtime.brokers.rabbitmq.address import Address
@@ -30,6 +30,7 @@ from runtime.brokers.rabbitmq.topology import (
     REPLY_TO,
     RESULTS,
     SIGNALS,
+    STEPS,
     Binding,
     Part,
     dead_queue,
@@ -41,6 +42,7 @@ from runtime.errors import TooLarge, Unavailable
 from runtime.model import Depth, Message
 from runtime.wire import encode_message
 
+BETWEEN = (RESULTS, *STEPS.values())  # queues that messages are in between two functions' queues
 SETTLED_EVERY = 0.01  # seconds between two looks whether all is confirmed
 # Seconds until what is missing is declared again.  RabbitMQ 3.10 does not tell consumers that their
 # queue was deleted if it exists again within some 20 ms, and they get nothing from it any more.
@@ -276,6 +278,24 @@ class RabbitBroker:
             if self._probe is None or not self._probe.is_open:
                 self._probe = await self._link.channel()
             return await self._probe.count(queue)
+
+    def in_hand(self, queue: str) -> int:
+        return len(self._leases[queue].held) if queue in self._leases else 0
+
+    async def survey(self, queues: Sequence[str]) -> Survey:
+        """Ready ones as the server counts them now, leased ones as the management API last did."""
+        ready: dict[str, int] = {}
+        for queue in queues:
+            try:
+                ready[queue] = await self.ready(queue)
+            except KeyError:
+                continue
+        between = {name: await self.ready(name) for name in BETWEEN}
+        leased = await self._management.leased() if self._management else None
+        if leased is None:
+            return Survey(ready, None, between)
+        between = {name: count + leased.get(name, 0) for name, count in between.items()}
+        return Survey(ready, {queue: leased.get(queue, 0) for queue in ready}, between)
 
     async def remove(self, queue: str, invocation: str) -> bool:
         """False: a queue cannot give up one message.  KeyError for no such queue."""

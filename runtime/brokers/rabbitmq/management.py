@@ -63,6 +63,21 @@ class Management:
         self._depths[queue] = (now, depth)
         return depth
 
+    async def leased(self) -> dict[str, int] | None:
+        """How many messages of each queue are leased; None where that cannot be told."""
+        try:
+            answer = await self._client.get(
+                f"/api/queues/{self._vhost}", params={"columns": "name,messages_unacknowledged"}
+            )
+            answer.raise_for_status()
+            rows = answer.json()
+            told = {row["name"]: row.get("messages_unacknowledged") for row in rows}
+        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
+            self._failed(error)
+            return None
+        counts = {name: int(count) for name, count in told.items() if count is not None}
+        return counts or None  # none: its statistics are off
+
     async def close(self) -> None:
         await self._client.aclose()
 
