@@ -12,12 +12,16 @@ class Audit:
 
     accepted: int  # by the tally
     by_status: dict[Status, int]  # rows
+    purged: int  # of what was accepted, rows that retention took out
     ignored: int  # terminal outcomes that came when there was one already
     problems: tuple[str, ...]  # sentences; empty when all is well
 
     @property
     def holds(self) -> bool:
-        """accepted = succeeded + failed + timed_out + cancelled + dead + queued + running."""
+        """accepted = succeeded + failed + timed_out + cancelled + dead + queued + running.
+
+        What was purged counts by the status that it had.
+        """
         return not self.problems
 
 
@@ -43,6 +47,7 @@ def audit(rows: Counter[str], tally: Counter[str]) -> Audit:
     return Audit(
         accepted=tally["accepted"],
         by_status={status: rows[status] for status in Status},
+        purged=sum(purged.values()),
         ignored=tally["ignored"],
         problems=tuple(problems),
     )

@@ -190,6 +190,7 @@ def reckoning_view(found: Reckoning) -> dict[str, Any]:
         "holds": found.holds,
         "accepted": audit.accepted,
         "by_status": {status.value: count for status, count in audit.by_status.items()},
+        "purged": audit.purged,
         "ignored_outcomes": audit.ignored,
         "problems": [*audit.problems, *_sentences(found)],
         "queues": None if found.balances is None else [_balance_view(b) for b in found.balances],
@@ -211,7 +212,7 @@ def explanation(found: Reckoning) -> str | None:
         return "nothing was in their queues, in hand or on its way, twice"
     between = {name: count for name, count in (found.between or {}).items() if count}
     absent = [each.queue for each in found.balances or () if each.missing and each.ready is None]
-    told = [f"{count:,} in {name}" for name, count in between.items()]
+    told = [", ".join(f"{count:,} in {name}" for name, count in between.items())] if between else []
     if absent:
         told.append(f"there is no queue {', '.join(absent)}")
     told.append("messages move between the two looks; ask again once the queues are empty")

@@ -236,4 +236,5 @@ def set_up_logging(style: Literal["text", "json"], level: str) -> None:
         else logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for chatty in ("uvicorn.error", "httpx"):  # the latter tells every request of ours
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -87,7 +87,7 @@ FLOORS: list[set[str]] = [
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
-    {f"runtime.cli.{m}" for m in ("calls", "roles", "batches", "letters", "chaos")},
+    {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.row", "loadtest.closed", "loadtest.echo", "loadtest.fingerprint", "loadtest.pace"},
@@ -136,8 +136,9 @@ ONLY = {
     },
     "typer": {
         f"runtime.cli{m}"
-        for m in ("", ".flags", ".session", ".calls", ".roles", ".batches", ".letters", ".chaos")
-    },
+        for m in ("", ".audits", ".batches", ".calls", ".chaos", ".flags", ".letters", ".roles")
+    }
+    | {"runtime.cli.session"},
 }
 
 

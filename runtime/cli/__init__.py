@@ -6,7 +6,6 @@ once.
 Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 not finished yet, 130 interrupted.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +14,9 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli import batches, calls, chaos, letters, roles
-from runtime.cli.flags import FAILED, Json, Url, help_of, takes_settings
-from runtime.errors import ConfigurationError, LumbreError
+from runtime.cli import audits, batches, calls, chaos, letters, roles
+from runtime.cli.flags import FAILED, Json, help_of, takes_settings, without_password
+from runtime.errors import LumbreError
 from runtime.settings import Settings, origin, read_settings
 
 
@@ -98,77 +97,12 @@ def settings(json: Json = False) -> None:
     from runtime.cli import session, terminal
 
     values = read_settings().model_dump(mode="json")
-    rows = [(name, _without_password(value), origin(name, {})) for name, value in values.items()]
+    rows = [(name, without_password(value), origin(name, {})) for name, value in values.items()]
     if json:
         session.print_json({n: {"value": value, "origin": where} for n, value, where in rows})
         return
     described = [(*row, Settings.model_fields[row[0]].description or "") for row in rows]
     session.show(terminal.settings(described))
-
-
-def audit(url: Url = None, json: Json = False) -> None:
-    """Check that every accepted invocation is accounted for; exit 1 if not.
-
-    Asks the node; where none runs on this machine, reads its ledger.
-
-    \b
-    Examples:
-      lumbre audit
-      lumbre audit --json
-    """
-    from runtime.cli import session, terminal
-
-    found = _audit(url, json)
-    if json:
-        session.print_json(found)
-    else:
-        session.show(terminal.audit(found))
-    if not found["holds"]:
-        raise typer.Exit(FAILED)
-
-
-def _audit(url: str | None, json: bool) -> dict[str, Any]:
-    from runtime.cli import session
-    from runtime.cli.client import NoNode
-
-    try:
-        with session.asking(url, json) as node:
-            found: dict[str, Any] = node.get("/audit")
-            return found
-    except NoNode as gone:
-        if url is not None:  # a node that was named is not this machine's ledger
-            raise
-        return _audit_ledger(read_settings().ledger, gone)
-
-
-def _audit_ledger(url: str, gone: LumbreError) -> dict[str, Any]:
-    """The same from the ledger itself, which is not made where there is none."""
-    import asyncio
-
-    from runtime.audit import Audit
-    from runtime.cli import session
-    from runtime.ledger import Ledger
-
-    file = url.partition(":///")[2].partition("?")[0]  # any other URL is refused by Ledger.open
-    if file and not Path(file).is_file():
-        raise ConfigurationError(f"{gone}; and there is no ledger {file} to read")
-
-    async def read() -> Audit:
-        ledger = await Ledger.open(url)
-        try:
-            return await ledger.audit()
-        finally:
-            await ledger.close()
-
-    session.note(f"{gone}; read from {file}")
-    found = asyncio.run(read())
-    return {
-        "holds": found.holds,
-        "accepted": found.accepted,
-        "by_status": {status.value: count for status, count in found.by_status.items()},
-        "ignored_outcomes": found.ignored,
-        "problems": list(found.problems),
-    }
 
 
 def new(
@@ -225,13 +159,8 @@ def _print_version(json: bool) -> None:
         typer.echo(f"lumbre {release}, Python {python_version()}")
 
 
-def _without_password(value: Any) -> Any:
-    """A value that may be shown: a URL loses its password."""
-    return re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", value) if isinstance(value, str) else value
-
-
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Node": (up, settings, audit, chaos.chaos, version),
+    "Node": (up, settings, audits.audit, chaos.chaos, version),
     "Roles": (roles.gateway, roles.worker, roles.recorder, roles.migrate),
     "Functions": (new, calls.functions, calls.describe, calls.invoke),
     "Invocations": (

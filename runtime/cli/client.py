@@ -119,6 +119,10 @@ class Client:
         """What an invocation has written to standard output and error so far."""
         return self._send("GET", f"{_path(invocation)}/logs").text
 
+    def repair(self) -> Any:
+        """Audit, and put what is lost into its queue once more; what was found."""
+        return self._json(self._send("POST", "/audit/repair"))
+
     def cancel(self, id: str) -> Any:
         """Cancel an invocation or a batch; its record."""
         try:

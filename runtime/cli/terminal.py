@@ -5,7 +5,7 @@ is wrapped in `plain`, so that neither markup nor escape sequences in it have an
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+PROBLEMS = 20  # of an audit that are shown
 WIDE = 200  # columns of what goes to a file or another program
 
 COLOURS = {
@@ -284,15 +285,54 @@ def letters(items: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def audit(found: Mapping[str, Any]) -> RenderableType:
-    """The sum that every accepted invocation is in, and whether it holds."""
+    """The sum that every accepted invocation is in, what the queues hold, and whether it holds."""
+    parts: list[RenderableType] = [_sum(found)]
+    if found["queues"] is not None:
+        parts += _held(found)
+    if found["repaired"]:
+        parts.append(plain(f"put into their queues once more: {len(found['repaired']):,}", "cyan"))
+    if found["holds"]:
+        parts.append(Text("holds: every accepted invocation is accounted for", "green"))
+    else:
+        parts.append(Text("does not hold:", "bold red"))
+        parts += [plain(f"  {sentence}", "red") for sentence in found["problems"][:PROBLEMS]]
+        if (more := len(found["problems"]) - PROBLEMS) > 0:
+            parts.append(Text(f"  and {more:,} more, which --json names"))
+    if found["lost"] and not found["repaired"]:
+        parts.append(Text("`lumbre audit --repair` puts what is nowhere into its queue once more"))
+    return Group(*parts)
+
+
+def _sum(found: Mapping[str, Any]) -> Table:
+    """accepted = terminal + queued + running, one below the other."""
     table = _pairs()
     for name, count in found["by_status"].items():
         table.add_row(plain(name, COLOURS.get(name, "")), Text(f"{count:,}", justify="right"))
+    if found["purged"]:
+        table.add_row("purged by retention", Text(f"{found['purged']:,}", justify="right"))
     table.add_row("accepted", Text(f"{found['accepted']:,}", "bold", justify="right"))
-    if found["holds"]:
-        return Group(table, Text("holds: every accepted invocation is accounted for", "green"))
-    lines = [plain(f"  {sentence}", "red") for sentence in found["problems"]]
-    return Group(table, Text("does not hold:", "bold red"), *lines)
+    return table
+
+
+def _held(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What the ledger waits for and what the broker has of it, queue by queue."""
+    counts = ("queued", "running", "unpublished", "ready", "leased", "missing")
+    busy = [each for each in found["queues"] if any(each[name] for name in counts)]
+    if busy:
+        table = _table("queue")
+        for name in counts:
+            table.add_column(name, justify="right", no_wrap=True)
+        for each in busy:
+            cells = ["none" if each[name] is None else f"{each[name]:,}" for name in counts]
+            table.add_row(plain(each["queue"]), *cells)
+        yield Group(Text(""), table)
+        told = f"queued, running, unpublished: the ledger; leased: {found['leased_from']}"
+        yield plain(told, "dim")
+    between = [f"{count:,} in {name}" for name, count in found["between"].items() if count]
+    if between and not found["explanation"]:  # which tells it, too
+        yield plain(f"on their way: {', '.join(between)}")
+    if found["explanation"]:
+        yield plain(f"{found['missing']:,} missing: {found['explanation']}", "yellow")
 
 
 def settings(rows: Iterable[tuple[str, object, str, str]]) -> Table:

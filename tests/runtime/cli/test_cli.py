@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,8 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.cli import COMMANDS, app, calls
-from runtime.ledger import Ledger
-from runtime.model import Invocation, Message, Payload, Status
+from runtime.model import Status
 from runtime.settings import Settings
 from tests.support import ROOT, NodeFactory, RunningNode, eventually
 
@@ -753,56 +751,7 @@ def test_replay_runs_the_same_input_again(url: str) -> None:
     assert queued["links"]["replayed_from"] == f"/invocations/{id}"
 
 
-# ── audit and settings ────────────────────────────────────────────────────────────────────────
-
-
-def test_audit_of_a_node_holds_and_shows_the_sum(url: str) -> None:
-    lumbre("invoke", "greet", url=url)
-    found = lumbre("audit", "--json", url=url).json
-    assert found["holds"]
-    assert found["accepted"] == sum(found["by_status"].values()) > 0
-    shown = lumbre("audit", url=url).stdout
-    assert "holds: every accepted invocation is accounted for" in shown
-    assert re.search(r"succeeded +\d+", shown)
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> Path:
-    """A ledger of two invocations in the state folder of the current folder."""
-    file = tmp_path / ".lumbre" / "ledger.db"
-    opened = await Ledger.open(f"sqlite:///{file}")
-    await opened.write(
-        [
-            Invocation(Message(k * 32, "greet", "cpu", Payload(), 1.0), "auto", "v", status)
-            for k, status in (("a", Status.SUCCEEDED), ("b", Status.QUEUED))
-        ]
-    )
-    await opened.close()
-    return file
-
-
-def test_without_a_node_audit_reads_this_machines_ledger(ledger: Path) -> None:
-    result = lumbre("audit", "--json", env={"LUMBRE_PORT": "9"})
-    assert result.json["accepted"] == 2
-    assert result.json["by_status"]["queued"] == 1
-    assert f"read from {ledger}" in result.stderr
-
-
-def test_an_audit_that_does_not_hold_exits_1_and_says_what_is_wrong(ledger: Path) -> None:
-    connection = sqlite3.connect(ledger)
-    with connection:
-        connection.execute("DELETE FROM invocations WHERE status = 'succeeded'")
-    connection.close()
-    shown = lumbre("audit", env={"LUMBRE_PORT": "9"}, code=1).stdout
-    assert "does not hold:" in shown
-    assert "2 invocations were accepted, and 1 are held" in shown
-
-
-def test_without_a_node_and_a_ledger_audit_says_so_and_makes_none(tmp_path: Path) -> None:
-    stderr = lumbre("audit", env={"LUMBRE_PORT": "9"}, code=1).stderr
-    assert f"there is no ledger {tmp_path / '.lumbre' / 'ledger.db'} to read" in stderr
-    assert stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+# ── settings ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_settings_are_printed_with_their_origin(tmp_path: Path) -> None:

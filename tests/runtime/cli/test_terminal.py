@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from runtime.audit import Audit
+from runtime.auditor import Reckoning, reckoning_view
 from runtime.cli import terminal
 from runtime.cli.following import Following
 from runtime.cli.terminal import at, duration, plain, problem, timing
+from runtime.model import Status
 
 
 @pytest.mark.parametrize(
@@ -72,8 +75,8 @@ def test_a_problem_shows_its_faults_or_else_its_detail_and_its_traceback() -> No
 
 
 def test_an_audit_that_does_not_hold_lists_what_is_wrong() -> None:
-    found = {"holds": False, "accepted": 1200, "by_status": {"dead": 1}, "problems": ["P", "Q"]}
-    shown = said(terminal.audit(found))
+    found = Reckoning(Audit(1200, {Status.DEAD: 1}, 0, 0, ("P", "Q")))
+    shown = said(terminal.audit(reckoning_view(found)))
     assert "1,200" in shown
     assert shown.endswith("does not hold:\n  P\n  Q\n")
 
