@@ -8,6 +8,8 @@ through pika's public API, for versions of pika this module has not been held ag
 is not.  Layouts of frames, methods and properties: AMQP 0-9-1, §2.3.5 and §4.2.
 """
 
+import os
+import socket
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from struct import Struct
@@ -375,6 +377,15 @@ class Hot(Plain):
         self._connection.hot.pop(self._number, None)
 
 
+def _reset(transport: Any) -> int:
+    """The error that has ended a socket, or 0.
+
+    uvloop tells once of a socket that was reset, and never again: where there was something to read
+    as well, that call reads it, and without looking here nobody would ever hear of the end.
+    """
+    return int(transport._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
 class FastConnection(AsyncioConnection):  # type: ignore[misc]
     """pika's AsyncioConnection, with the hot path of those of its channels that asked for it.
 
@@ -412,11 +423,17 @@ class FastConnection(AsyncioConnection):  # type: ignore[misc]
             return
         whole = b"".join(out)
         self.bytes_sent += len(whole)
-        # The transport cuts off what the socket took: of a view that costs nothing.
-        self._adapter_emit_data(memoryview(whole))
+        try:
+            # The transport cuts off what the socket took: of a view that costs nothing.
+            self._adapter_emit_data(memoryview(whole))
+        except RuntimeError as error:  # the loop has given the socket up, and pika is not told
+            self._transport._initiate_abort(error)
 
     def _on_data_available(self, data_in: bytes) -> None:
         """Read all frames that are complete, and keep the rest until there is more."""
+        if self._transport is not None and (code := _reset(self._transport)):
+            self._transport._initiate_abort(OSError(code, os.strerror(code)))
+            return
         self.bytes_received += len(data_in)
         if self._tail:
             self._tail.append(data_in)

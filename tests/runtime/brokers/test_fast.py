@@ -5,8 +5,10 @@ second half to a real RabbitMQ.
 """
 
 import asyncio
+import errno
 import itertools
 import os
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,9 +110,21 @@ class Wire:
         self.writes: list[bytes] = []
         self.kinds: set[type] = set()  # of what was written
         self.aborted = False
+        self.given_up = False  # by the loop
+        self.fault = 0  # of its socket
+        self._sock = self
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
+        return self.fault
+
+    def _initiate_abort(self, error: BaseException) -> None:
+        self.aborted = True
 
     def write(self, data: bytes | memoryview) -> None:
         assert data
+        if self.given_up:
+            raise RuntimeError("the handler is closed")
         self.kinds.add(type(data))
         self.writes.append(bytes(data))
 
@@ -521,6 +535,24 @@ def test_a_read_takes_more_than_pikas_would_and_is_one(line: Line) -> None:
     for name, value in (("_MAX_RECV_BYTES", 64 * 1024), ("_MAX_CONSUME_BYTES", 1)):
         assert hasattr(_AsyncTransportBase, name)
         assert getattr(line.wire, name) == value
+
+
+def test_a_socket_that_was_reset_is_noticed_though_there_was_something_to_read(line: Line) -> None:
+    _, recorder, _ = opened(line)
+    line.feed(message(1, 1, b"one"))
+    assert not line.wire.aborted
+    line.wire.fault = errno.ECONNRESET
+    line.feed(message(1, 2, b"two"))
+    assert line.wire.aborted
+    assert [event[-1] for event in recorder.events] == [b"one"]
+    assert hasattr(_AsyncTransportBase, "_initiate_abort")
+
+
+def test_a_socket_that_the_loop_has_given_up_is_noticed_by_the_next_write(line: Line) -> None:
+    line.wire.given_up = True
+    line.connection.channel()
+    line.loop.turn()
+    assert line.wire.aborted
 
 
 def test_a_large_body_comes_in_small_reads_without_being_copied_over_and_over() -> None:

@@ -1,13 +1,20 @@
 """Getting in, and what is said where that fails."""
 
 import asyncio
+import contextlib
 import logging
+import select
 import socket
+import struct
+import threading
+import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +24,7 @@ from runtime.brokers.rabbitmq import Address, RabbitBroker
 from runtime.brokers.rabbitmq.link import LONGEST_WAIT, SHORTEST_WAIT, backoff
 from runtime.errors import ConfigurationError, Unavailable
 from tests.conftest import running
-from tests.runtime.brokers.rabbitmq.rig import QUEUE, rabbit_broker
+from tests.runtime.brokers.rabbitmq.rig import QUEUE, rabbit_broker, until
 
 NASTY = "p@ss/w:rd?#%&+ \N{GREEK SMALL LETTER LAMDA}'\""
 
@@ -249,3 +256,67 @@ async def test_no_tls_to_a_port_with_it_is_hinted_at(tls_rabbit: RabbitServer) -
     with pytest.raises(Unavailable, match="amqps:// is for ports with TLS"):
         await broker.open(0)
     await broker.close()
+
+
+class Cutter:
+    """Passes one connection on to RabbitMQ, and cuts it as a machine that crashes does."""
+
+    HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+    def __init__(self, behind: int) -> None:
+        self._behind = behind
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._ends: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+        for end in chain.from_iterable(self._ends):
+            end.close()
+
+    def cut(self) -> None:
+        """Say one thing more, and reset the connection in the same moment."""
+        near, far = self._ends[-1]
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        near.sendall(self.HEARTBEAT)
+        near.close()
+        far.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection(("127.0.0.1", self._behind))
+                self._ends.append((near, far))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, to: socket.socket) -> None:
+        """Until one is closed; never waiting inside of `recv`, which would hold it open."""
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                if select.select([source], [], [], 0.01)[0]:
+                    to.sendall(source.recv(65_536))
+
+
+def test_a_connection_that_is_reset_as_it_says_something_is_made_again_at_once(
+    rabbit: RabbitServer, rabbit_url: str
+) -> None:
+    """On uvloop, which tells of a reset once only: whoever reads what came before misses it."""
+    cutter = Cutter(rabbit.port)
+    broker = rabbit_broker(rabbit_url.replace(f":{rabbit.port}/", f":{cutter.port}/"))
+
+    async def main() -> None:
+        states: list[bool] = []
+        broker.on_state = lambda: states.append(broker.connected)
+        await broker.open(10)
+        cutter.cut()
+        time.sleep(0.2)  # so that both are there when the loop looks: what is said, and the reset
+        await until(lambda: states == [True, False, True], within=10)
+        await broker.close()
+
+    uvloop.run(main())
+    cutter.close()
