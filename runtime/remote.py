@@ -84,10 +84,16 @@ class RemoteInvocations(Invocations):
         if not self._bus.connected or self._bus.blocked:
             raise Unavailable(_away(self._bus), 2)
         invocation.message.unrecorded = Unrecorded(invocation.requested_device, invocation.version)
+        # Should it get a row and this process end before the confirm, the feeder publishes it.
+        invocation.published = False
         self.live[id] = invocation
 
         def settled(error: Exception | None) -> None:
-            if error and id in self.live:
+            if error is None:
+                invocation.published = True
+                if self.recorder.is_stored(id):
+                    self.recorder.published(id)
+            elif id in self.live:
                 self._refused(invocation, error)
 
         self._bus.send(queue, invocation.message, reply=True, settled=settled)

@@ -1,0 +1,103 @@
+"""A gateway's calls over a broker that answers when the test says so."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+
+from runtime.bus import Bus
+from runtime.errors import Unavailable
+from runtime.ledger import Ledger
+from runtime.model import Depth, Invocation, Message, Payload, Status, new_id
+from runtime.remote import RemoteInvocations
+from runtime.telemetry import Metrics
+from tests.runtime.brokers.rabbitmq.rig import until_true
+
+LONG_AGO = 1.0  # unix seconds: a call of then is slow, and left behind
+
+
+class Broker:
+    """Takes messages, and confirms none of them by itself."""
+
+    connected = True
+    blocked: str | None = None
+    on_answer: Callable[[bytes], None]
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Callable[[Exception | None], None]] = {}
+
+    def send(self, queue: str, message: Message, *, reply: bool, settled: Any) -> None:
+        self.sent[message.id] = settled
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+async def invocations(ledger: Ledger, broker: Broker) -> AsyncIterator[RemoteInvocations]:
+    bus = cast(Bus, broker)
+    remote = RemoteInvocations(
+        bus, ledger, Metrics(lambda: iter(())), 100, lambda _: Depth(), lambda _: False
+    )
+    await remote.recorder.start()
+    remote.start()
+    yield remote
+    await remote.close()
+    await remote.recorder.close()
+
+
+async def call(invocations: RemoteInvocations) -> Invocation:
+    message = Message(new_id(), "noop", "cpu", Payload(), created_at=LONG_AGO)
+    invocation = Invocation(message, "auto", "v1")
+    await invocations.submit(invocation, durable=False)
+    return invocation
+
+
+async def has_row(ledger: Ledger, invocation: Invocation) -> bool:
+    return await ledger.get(invocation.id) is not None
+
+
+async def left_behind(ledger: Ledger) -> list[str]:
+    """What the feeder would publish."""
+    return [row.id for row in await ledger.unpublished(LONG_AGO + 1, 10)]
+
+
+async def test_a_slow_call_that_no_queue_is_known_to_hold_is_left_to_the_feeder(
+    ledger: Ledger, invocations: RemoteInvocations
+) -> None:
+    invocation = await call(invocations)
+    await until_true(lambda: has_row(ledger, invocation))
+    assert await left_behind(ledger) == [invocation.id]
+
+
+async def test_a_slow_call_that_is_confirmed_late_is_not_published_again(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    invocation = await call(invocations)
+    await until_true(lambda: has_row(ledger, invocation))
+    broker.sent[invocation.id](None)
+    await invocations.recorder.flush()
+    assert await left_behind(ledger) == []
+
+
+async def test_a_slow_call_that_was_confirmed_before_it_got_a_row_is_not_published_again(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    invocation = await call(invocations)
+    broker.sent[invocation.id](None)
+    await until_true(lambda: has_row(ledger, invocation))
+    assert await left_behind(ledger) == []
+
+
+async def test_a_slow_call_that_the_broker_refuses_is_over(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    invocation = await call(invocations)
+    await until_true(lambda: has_row(ledger, invocation))
+    broker.sent[invocation.id](Unavailable("RabbitMQ is away", 1))
+    await invocations.recorder.flush()
+    stored = await ledger.get(invocation.id)
+    assert stored is not None and stored.status is Status.CANCELLED
+    assert await left_behind(ledger) == []
