@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from runtime.brokers.rabbitmq.channel import Channel
 from runtime.brokers.rabbitmq.link import STABLE, Link, backoff
-from runtime.brokers.rabbitmq.topology import FAREWELL
 from runtime.brokers.rabbitmq.trouble import NOT_FOUND, ChannelClosed
 from runtime.errors import ConfigurationError
 
@@ -67,8 +66,7 @@ class Kept:
     def retry(self, reason: Exception) -> None:
         """Make it later, since it could not be made now."""
         if self._again is None and not self._closed:
-            least = FAREWELL if isinstance(reason, ChannelClosed) and reason.missing else 0.0
-            self._again = asyncio.create_task(self._make_again(str(reason), least))
+            self._again = asyncio.create_task(self._make_again(str(reason)))
 
     def renew(self, reason: str) -> None:
         """Close the channel, as if the server had, and make another."""
@@ -100,9 +98,9 @@ class Kept:
             self._again.cancel()
             self._again = None
 
-    async def _make_again(self, reason: str, least: float) -> None:
+    async def _make_again(self, reason: str) -> None:
         while True:
-            wait = max(least, backoff(self._tries))
+            wait = backoff(self._tries)
             log.warning(
                 "broker=%s %s: %s; again in %.1f s", self._link.address, self._name, reason, wait
             )

@@ -14,7 +14,7 @@ from runtime.brokers.properties import message_id
 from runtime.brokers.rabbitmq.channel import Channel
 from runtime.brokers.rabbitmq.kept import Kept
 from runtime.brokers.rabbitmq.link import Link, backoff
-from runtime.brokers.rabbitmq.topology import FAREWELL, REPLY_TO
+from runtime.brokers.rabbitmq.topology import REPLY_TO
 from runtime.brokers.rabbitmq.trouble import ChannelClosed
 from runtime.errors import ConfigurationError, Unavailable
 
@@ -277,7 +277,6 @@ class Publisher:
             text = f"queue {sent.key} is deleted as soon as it is declared"
             _tell(sent, Unavailable(text, 1))
             return
-        await asyncio.sleep(FAREWELL)
         try:
             known = await self._declare(sent.key)
         except ConfigurationError as error:

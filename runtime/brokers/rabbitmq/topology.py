@@ -27,9 +27,6 @@ STEPS = {  # seconds → a delay queue, and the fanout exchange that feeds it
     120: "retry.2m",
     300: "retry.5m",
 }
-# Seconds from a queue's deletion to its next declaration, for the server to tell its consumers.
-# Declared at once, RabbitMQ 3.10 may keep them, and count messages as theirs that it never sends.
-FAREWELL = 0.5
 KEPT = 7 * 86_400  # seconds the stream remembers a cancellation
 SEGMENT = 1_000_000  # bytes; retention drops whole segments of a stream
 SERVER_MARGIN = 10  # times a message is delivered at least after the worker should have given up
