@@ -10,7 +10,7 @@ from loadtest.chaos.asker import Asker, Request, outcome
 from loadtest.chaos.order import Order, Way
 from loadtest.chaos.receipt import Receipt, Receipts
 
-AT_ONCE = 48  # callers
+AT_ONCE = 128  # callers
 
 
 class Callers:
