@@ -17,6 +17,7 @@ ANSWER_LIMIT = 90.0  # seconds without an answer, and the caller takes it for lo
 GIVE_UP = 300.0  # seconds of refusals, and it will never be taken
 AGAIN = (429, 503)  # refusals that say: try again
 LAST_PAUSE = 2.0  # seconds, whatever Retry-After says
+POOLS = 16  # of connections: httpx looks at every one of a pool for each request
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,14 @@ class Asker:
     def __init__(self, urls: Sequence[str], receipts: Receipts) -> None:
         self._urls = itertools.cycle(urls)
         self._receipts = receipts
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         timeout = httpx.Timeout(ANSWER_LIMIT, connect=5)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
-        self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        self._pools = [_pool(timeout) for _ in range(POOLS)]
+        self._turns = itertools.cycle(self._pools)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for pool in self._pools:
+            await pool.aclose()
 
     async def insist(self, request: Request) -> httpx.Response | None:
         """The first answer that does not say: try again; None if that takes too long.
@@ -63,7 +65,7 @@ class Asker:
         """An answer; None where it was refused for now, or lost with its connection."""
         url = next(self._urls) + request.path
         try:
-            answer = await self._http.request(
+            answer = await next(self._turns).request(
                 request.method, url, headers=request.headers, content=request.body
             )
         except httpx.TransportError as error:
@@ -76,6 +78,11 @@ class Asker:
             self._receipts.refusals[f"{answer.status_code}"] += 1
             return None
         return answer
+
+
+def _pool(timeout: httpx.Timeout) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    return httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
 
 
 def outcome(answer: httpx.Response) -> Told | None:
