@@ -71,14 +71,8 @@ def identity() -> str:
 
 def connection(settings: Settings, name: str) -> RabbitBroker:
     """A bus that is not open yet; ConfigurationError for a URL that is none."""
-    address = Address.parse(
-        settings.broker_url,
-        ca=settings.broker_ca or None,
-        certificate=settings.broker_certificate or None,
-        key=settings.broker_key or None,
-    )
     return RabbitBroker(
-        address,
+        Address.of(settings),
         name=name,
         management_url=settings.management_url or None,
         consumer_timeout=settings.consumer_timeout,

@@ -4,6 +4,7 @@ Flags win over `LUMBRE_*` variables, these over `lumbre.toml`, and that over the
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -140,3 +141,8 @@ def origin(name: str, flags: Mapping[str, Any]) -> str:
         return f"{PREFIX}{name.upper()}"
     file = TomlConfigSettingsSource(Settings)
     return "lumbre.toml" if name in file() else "default"
+
+
+def without_password(value: Any) -> Any:
+    """A value that may be shown: a URL loses its password."""
+    return re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", value) if isinstance(value, str) else value

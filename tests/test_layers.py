@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
         "runtime.board",
         "runtime.lenient",
         "runtime.lines",
+        "runtime.finding",
     },
     {"runtime.ndjson"},
     {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
@@ -31,7 +32,7 @@ FLOORS: list[set[str]] = [
     {f"runtime.brokers.rabbitmq.{m}" for m in ("timeouts", "topology", "trouble")},
     {f"runtime.brokers.rabbitmq.{m}" for m in ("channel", "lease", "management")},
     {"runtime.brokers.rabbitmq.link"},
-    {"runtime.brokers.rabbitmq.kept", "runtime.brokers.rabbitmq.loose"},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("checkup", "kept", "loose")},
     {f"runtime.brokers.rabbitmq.{m}" for m in ("publisher", "consumer", "signals", "letters")},
     {f"runtime.brokers.rabbitmq.{m}" for m in ("outcomes", "cancellations", "intake")},
     {"runtime.brokers.rabbitmq.desk"},
@@ -69,6 +70,9 @@ FLOORS: list[set[str]] = [
     {"runtime.letter_routes"},
     {"runtime.reports", "runtime.batch_routes"},
     {"runtime.gateway"},
+    {f"runtime.doctor.{m}" for m in ("examination", "functions", "machine", "stores")},
+    {"runtime.doctor.rounds"},
+    {"runtime.doctor"},
     {"runtime.node", "runtime.roles"},
     {"loadtest.servers.guard", "loadtest.servers.guarded"},
     {"loadtest.servers.certificate", "loadtest.servers.postgres"},
@@ -88,6 +92,7 @@ FLOORS: list[set[str]] = [
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
     {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
+    {"runtime.cli.doctor"},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.row", "loadtest.closed", "loadtest.echo", "loadtest.fingerprint", "loadtest.pace"},
@@ -136,9 +141,9 @@ ONLY = {
     },
     "typer": {
         f"runtime.cli{m}"
-        for m in ("", ".audits", ".batches", ".calls", ".chaos", ".flags", ".letters", ".roles")
+        for m in ("", ".audits", ".batches", ".calls", ".chaos", ".doctor", ".flags", ".letters")
     }
-    | {"runtime.cli.session"},
+    | {"runtime.cli.roles", "runtime.cli.session"},
 }
 
 

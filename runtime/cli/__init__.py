@@ -14,10 +14,10 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli import audits, batches, calls, chaos, letters, roles
-from runtime.cli.flags import FAILED, Json, help_of, takes_settings, without_password
+from runtime.cli import audits, batches, calls, chaos, doctor, letters, roles
+from runtime.cli.flags import FAILED, Json, help_of, takes_settings
 from runtime.errors import LumbreError
-from runtime.settings import Settings, origin, read_settings
+from runtime.settings import Settings, origin, read_settings, without_password
 
 
 class Commands(TyperGroup):
@@ -160,7 +160,7 @@ def _print_version(json: bool) -> None:
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Node": (up, settings, audits.audit, chaos.chaos, version),
+    "Node": (up, settings, audits.audit, doctor.doctor, chaos.chaos, version),
     "Roles": (roles.gateway, roles.worker, roles.recorder, roles.migrate),
     "Functions": (new, calls.functions, calls.describe, calls.invoke),
     "Invocations": (

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from runtime.cli.flags import FAILED, Json, Url, without_password
+from runtime.cli.flags import FAILED, Json, Url
 from runtime.errors import ConfigurationError, LumbreError
-from runtime.settings import Settings, read_settings
+from runtime.settings import Settings, read_settings, without_password
 
 Repair = Annotated[
     bool, typer.Option("--repair", help="Put what is lost into its queue once more.")

@@ -1,7 +1,6 @@
 """The flags and arguments that several commands of `lumbre` share."""
 
 import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,11 +73,6 @@ def _flag(name: str) -> inspect.Parameter:
         default=None,
         annotation=Annotated[kind | None, option],
     )
-
-
-def without_password(value: Any) -> Any:
-    """A value that may be shown: a URL loses its password."""
-    return re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", value) if isinstance(value, str) else value
 
 
 def check_output(output: Path | None) -> None:

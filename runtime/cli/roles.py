@@ -36,7 +36,7 @@ Records = Annotated[
 ]
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """A command with parameters of its own, and a flag for every setting after them."""
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
@@ -54,7 +54,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-@_with_settings
+@with_settings
 def gateway(recorder: Records = True, **flags: Any) -> None:
     """Serve HTTP for workers elsewhere, over RabbitMQ. Any number of gateways may run.
 
@@ -68,7 +68,7 @@ def gateway(recorder: Records = True, **flags: Any) -> None:
     run_gateway(read_settings(flags), records=recorder)
 
 
-@_with_settings
+@with_settings
 def worker(
     functions: Functions = None,
     device: On = None,
@@ -97,7 +97,7 @@ def worker(
     run_worker(read_settings(flags), Duty(tuple(functions or ()), devices, each))
 
 
-@_with_settings
+@with_settings
 def recorder(**flags: Any) -> None:
     """Write what workers report to the ledger, and keep it in order. Any number may run.
 
@@ -112,7 +112,7 @@ def recorder(**flags: Any) -> None:
     run_recorder(read_settings(flags))
 
 
-@_with_settings
+@with_settings
 def migrate(**flags: Any) -> None:
     """Bring the ledger's tables up to this version of Lumbre. Doing it again changes nothing.
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from runtime.cli import terminal
 from runtime.cli.client import Answer, Client, Event, Lost, Refused, parse_server_timing
@@ -73,6 +74,11 @@ def note(text: str) -> None:
 def show(what: RenderableType) -> None:
     """Print on standard output."""
     terminal.console().print(what)
+
+
+def show_line(line: Text) -> None:
+    """Print one line on standard output, however long it is."""
+    terminal.console().print(line, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -5,13 +5,17 @@ is wrapped in `plain`, so that neither markup nor escape sequences in it have an
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from runtime.finding import Finding
 
 PROBLEMS = 20  # of an audit that are shown
 WIDE = 200  # columns of what goes to a file or another program
@@ -25,6 +29,8 @@ COLOURS = {
     "cancelled": "yellow",
     "dead": "red",
 }
+
+STATES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 def console(*, error: bool = False) -> Console:
@@ -333,6 +339,28 @@ def _held(found: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield plain(f"on their way: {', '.join(between)}")
     if found["explanation"]:
         yield plain(f"{found['missing']:,} missing: {found['explanation']}", "yellow")
+
+
+def finding(found: "Finding") -> Text:
+    """One line of a checkup."""
+    line = plain(f"{found.state:<9}", STATES[found.state])
+    line.append_text(plain(f"{found.subject:<12}{found.text}"))
+    if found.advice:
+        line.append_text(plain(f" → {found.advice}", "bold"))
+    return line
+
+
+def diagnosis(found: Sequence["Finding"]) -> Text:
+    """The sum of a checkup."""
+    counts = Counter(f"{each.state}" for each in found)
+    if not counts["problem"] and not counts["warning"]:
+        return Text("all is well", "green")
+    told = [_counted(counts[each], each) for each in ("problem", "warning") if counts[each]]
+    return Text(" and ".join(told), "red" if counts["problem"] else "yellow")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def settings(rows: Iterable[tuple[str, object, str, str]]) -> Table:

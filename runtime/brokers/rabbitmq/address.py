@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from runtime.errors import ConfigurationError
+from runtime.settings import Settings
 
 SETTING = "LUMBRE_BROKER_URL"
 PORTS = {"amqp": 5672, "amqps": 5671}
@@ -81,6 +82,16 @@ class Address:
             )
         hosts = tuple(host for part in parts for host in part.hosts)
         return replace(first, hosts=hosts, tls=_with_files(first.tls, ca, certificate, key))
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Address":
+        """The one that the settings name."""
+        return cls.parse(
+            settings.broker_url,
+            ca=settings.broker_ca or None,
+            certificate=settings.broker_certificate or None,
+            key=settings.broker_key or None,
+        )
 
     def __str__(self) -> str:
         scheme = "amqps" if self.tls else "amqp"
