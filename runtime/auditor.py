@@ -20,6 +20,9 @@ from runtime.views import instant
 
 SETTLED_AFTER = 10.0  # seconds since its acceptance after which an invocation must be somewhere
 APART = 2.0  # seconds between the two looks
+# Seconds more where others may have something in hand: workers tell of it every 2 seconds, and the
+# server counts it every 5.
+HEARSAY = 4.0
 NAMED = 1000  # lost invocations, and rows that cannot be, that are named at most
 
 MEMORY, MANAGEMENT, WORKERS = "the broker", "the management API", "the workers' announcements"
@@ -110,7 +113,7 @@ class Auditor:
         self._one = asyncio.Lock()
 
     async def reckon(self, *, repair: bool = False) -> Reckoning:
-        """Compare both; it takes two seconds more where something may be lost.
+        """Compare both; it takes some seconds more where something may be lost.
 
         With `repair`, what is lost is put into its queue once more.
         """
@@ -150,7 +153,7 @@ class Auditor:
         suspects = await self._ledger.census.pending(empty, before, NAMED)
         if not suspects:
             return []
-        await asyncio.sleep(APART)
+        await asyncio.sleep(APART + (HEARSAY if first.survey.between else 0.0))
         second, _ = await self._look()
         await self._settle()
         still = await self._ledger.census.pending_among(suspects)

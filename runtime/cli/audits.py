@@ -22,7 +22,7 @@ def audit(repair: Repair = False, url: Url = None, json: Json = False) -> None:
     """Check that every accepted invocation is accounted for; exit 1 if not.
 
     Asks the node what its ledger waits for and what its queues hold, and names what is nowhere;
-    where no node runs on this machine, reads its ledger. It takes two seconds more where something
+    where no node runs on this machine, reads its ledger. It takes some seconds more where something
     may be lost.
 
     \b

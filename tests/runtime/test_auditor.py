@@ -109,6 +109,7 @@ async def open_rabbit(url: str, management: str | None = None) -> RabbitBroker:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second look comes sooner than it does for users."""
     monkeypatch.setattr(auditor, "APART", 0.05)
+    monkeypatch.setattr(auditor, "HEARSAY", 0.0)
 
 
 @pytest.fixture
@@ -286,6 +287,18 @@ async def test_what_waits_to_be_recorded_is_not_named(on_rabbit: Books) -> None:
     found = await on_rabbit.auditor.reckon()
     assert (found.holds, found.missing) == (True, 1)
     assert "1 in results" in str(reckoning_view(found)["explanation"])
+
+
+async def test_a_worker_that_tells_late_of_what_it_took_is_waited_for(
+    on_rabbit: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditor, "HEARSAY", 1.0)
+    await on_rabbit.accept(status=Status.RUNNING)
+    await on_rabbit.take(1)
+    tell = asyncio.get_running_loop().call_later
+    tell(0.5, on_rabbit.in_hand.__setitem__, on_rabbit.queue, 1)
+    found = await on_rabbit.auditor.reckon()
+    assert (found.holds, found.lost) == (True, ())
 
 
 async def test_while_the_broker_takes_nothing_nothing_is_named(on_rabbit: Books) -> None:

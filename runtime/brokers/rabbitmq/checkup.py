@@ -61,7 +61,7 @@ async def examine_management(url: str, address: Address) -> list[Finding]:
     except httpx.UnsupportedProtocol:
         return [problem(MANAGEMENT, f"{base!r} is no URL", ADDRESS)]
     except httpx.TransportError as error:
-        text = f"{base} does not answer ({error or type(error).__name__})"
+        text = f"{base} does not answer ({f'{error}'.lower() or type(error).__name__})"
         advice = "rabbitmq-plugins enable rabbitmq_management, or correct LUMBRE_MANAGEMENT_URL"
         return [problem(MANAGEMENT, text, advice)]
 

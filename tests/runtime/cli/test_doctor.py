@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,6 +120,29 @@ def test_a_function_that_outlasts_the_consumer_timeout_is_a_problem_and_the_grac
     assert [line.split()[0] for line in lines] == ["problem", "warning"]
     assert "LUMBRE_CONSUMER_TIMEOUT=5560" in lines[0]
     assert "LUMBRE_GRACE=5000 (now 30 s)" in lines[1]
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The host and port of somebody who listens and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_nothing_that_never_answers_holds_it_up(mute: str) -> None:
+    began = time.monotonic()
+    shown = doctor(
+        *("--broker-url", f"amqp://me:s3cret@{mute}/", "--management-url", f"http://{mute}"),
+        *("--ledger-url", f"postgresql://me:s3cret@{mute}/x"),
+        *("--blobs-url", f"ftp://me:s3cret@{mute}/x"),  # which hangs in a thread
+        code=1,
+    ).stdout
+    assert time.monotonic() - began < 40  # with the imports of torch and of functions
+    for subject in ("broker", "ledger", "blobs"):
+        assert "no answer within 5 s" in line_of(subject, shown)
+    assert "does not answer" in line_of("management", shown)
+    assert "s3cret" not in shown
+    assert shown.endswith("4 problems\n")
 
 
 def test_a_running_gateway_has_its_port(start_node: NodeFactory, folder: Path) -> None:
