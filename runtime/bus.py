@@ -18,7 +18,7 @@ class Bus(Broker, Protocol):
     """A broker in another process, over one connection that mends itself."""
 
     on_state: Callable[[], None]  # called when `connected` or `blocked` changes
-    on_answer: Callable[[bytes], None]
+    on_answer: Callable[[bytes], None]  # several that came together are one after the other
     on_signal: Callable[[str, bytes], None]
     on_cancel: Callable[[str], None]
 

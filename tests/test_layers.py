@@ -34,7 +34,7 @@ FLOORS: list[set[str]] = [
     {"runtime.brokers.rabbitmq.link"},
     {f"runtime.brokers.rabbitmq.{m}" for m in ("checkup", "kept", "loose")},
     {f"runtime.brokers.rabbitmq.{m}" for m in ("publisher", "consumer", "signals", "letters")},
-    {f"runtime.brokers.rabbitmq.{m}" for m in ("outcomes", "cancellations", "intake")},
+    {f"runtime.brokers.rabbitmq.{m}" for m in ("answers", "outcomes", "cancellations", "intake")},
     {"runtime.brokers.rabbitmq.desk"},
     {"runtime.brokers.rabbitmq.broker"},
     {"runtime.brokers.rabbitmq"},

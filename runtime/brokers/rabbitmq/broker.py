@@ -11,6 +11,7 @@ from runtime.brokers import Consumer, DeadLetter, OnDelivery, QueueSpec, Survey
 from runtime.brokers.properties import PERSISTENT, TRANSIENT, encode_properties, short_string
 from runtime.brokers.rabbitmq.acks import Turn
 from runtime.brokers.rabbitmq.address import Address
+from runtime.brokers.rabbitmq.answers import Answers
 from runtime.brokers.rabbitmq.cancellations import Cancellations
 from runtime.brokers.rabbitmq.channel import Channel
 from runtime.brokers.rabbitmq.consumer import ChannelPort, QueueConsumer
@@ -48,7 +49,7 @@ SETTLED_EVERY = 0.01  # seconds between two looks whether all is confirmed
 # queue was deleted if it exists again within some 20 ms, and they get nothing from it any more.
 DELETED = 0.5
 
-_ANSWER = encode_properties(delivery_mode=TRANSIENT)
+_SIGNAL = encode_properties(delivery_mode=TRANSIENT)
 # What is sent most: a message id is the last of its properties, so the rest never changes.
 _SENT = encode_properties(delivery_mode=PERSISTENT, message_id="")[:-1]
 _AWAITED = encode_properties(delivery_mode=PERSISTENT, reply_to=REPLY_TO, message_id="")[:-1]
@@ -87,6 +88,7 @@ class RabbitBroker:
         self._outcomes = Outcomes(self._link, self._reports, self._turn)
         self._desk = BrokerDesk(self._link, self._sends, self._outcomes, clock)
         self._loose = Loose()
+        self._answers = Answers(self._loose, self._turn)
         self._loose_kept = self._keep("answers", self._loose.make, self._loose.gone)
         self._signals = Signals(self._link, self._declare_again)
         self._cancellations = Cancellations(self._link, self._sends, self._declare_again, clock)
@@ -374,8 +376,11 @@ class RabbitBroker:
         self.on_answer(body)
 
     def answer(self, reply_to: str, body: bytes) -> None:
-        """Tell who waits there; if nobody does, or there is no connection, nobody hears it."""
-        self._loose.publish("", reply_to, _ANSWER, body)
+        """Tell who waits there; if nobody does, or there is no connection, nobody hears it.
+
+        What is told in one turn of the loop comes as one message, one body after the other.
+        """
+        self._answers.tell(reply_to, body)
 
     def report(self, entry: bytes) -> None:
         """Put an outcome into `results`, for ever until it is confirmed.
@@ -386,7 +391,7 @@ class RabbitBroker:
 
     def signal(self, key: str, body: bytes) -> None:
         """Tell whoever has subscribed to a pattern of the key; it may be lost."""
-        self._loose.publish(SIGNALS, key, _ANSWER, body)
+        self._loose.publish(SIGNALS, key, _SIGNAL, body)
 
     async def subscribe(self, pattern: str) -> None:
         """Have `on_signal` called for keys of a pattern (AMQP topic: * is a word, # any words).

@@ -43,10 +43,33 @@ async def test_a_call_is_answered_and_confirmed(connect: Connect) -> None:
     sent = [message() for _ in range(50)]
     for each in sent:
         gateway.send(QUEUE, each, reply=True, settled=told.of(each.id))
-    await until(lambda: len(answers) == 50)
+    await until(lambda: len(b"".join(answers)) == 50 * len(sent[0].id))
     await until(lambda: told.times == 50)
-    assert sorted(answers) == sorted(each.id.encode() for each in sent)
+    heard = "".join(answer.decode() for answer in answers)
+    assert all(each.id in heard for each in sent)
     assert told.errors == {each.id: None for each in sent}
+
+
+async def test_answers_of_one_turn_to_one_gateway_are_one_message(connect: Connect) -> None:
+    gateways = [await connect(name=name) for name in ("one", "two")]
+    worker = await connect(name="worker")
+    heard: list[list[bytes]] = [[], []]
+    replies: dict[str, list[str]] = {}
+
+    def keep(delivery: Delivery) -> None:
+        replies.setdefault(delivery.message.reply_to or "", []).append(delivery.message.id)
+        delivery.ack()
+
+    await worker.consume(QUEUE, 10, keep)
+    for gateway, answers in zip(gateways, heard, strict=True):
+        gateway.on_answer = answers.append
+        for _ in range(3):
+            gateway.send(QUEUE, message(), reply=True, settled=lambda error: None)
+    await until(lambda: sum(map(len, replies.values())) == 6)
+    for number in range(3):
+        for address in replies:
+            worker.answer(address, b"%d" % number)
+    await until(lambda: heard == [[b"012"], [b"012"]])
 
 
 async def test_what_nobody_awaits_has_no_address_for_an_answer(connect: Connect) -> None:
