@@ -32,6 +32,7 @@ class Admission:
         callback_hosts: str = "",
     ) -> None:
         self.described = asyncio.Event()  # the catalog is loaded and its queues are declared
+        self._given_up = False  # it never will be
         self._fleet = fleet
         self._catalog = catalog
         self._invocations = invocations
@@ -190,10 +191,18 @@ class Admission:
                 await asyncio.wait_for(self.described.wait(), CATALOG_WAIT)
             except TimeoutError:
                 raise Unavailable("the functions are still being described", 5) from None
+        if self._given_up:
+            raise Unavailable("this node is shutting down: send it again in a moment", 5)
+
+    def give_up(self) -> None:
+        """The process ends: whoever still waits for its functions to be described is told so."""
+        if not self.described.is_set():
+            self._given_up = True
+            self.described.set()
 
     async def function(self, name: str) -> FunctionSpec:
         """A function by name; NotFound, or Unavailable where its file is broken."""
-        if not self.described.is_set():
+        if self._given_up or not self.described.is_set():
             await self.catalog_ready()
         if spec := self._catalog.functions.get(name):
             return spec

@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import hashlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -210,7 +211,7 @@ class Catalog:
             if not entry.error
         }
         self._cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._cache.with_suffix(".new")
+        temporary = self._cache.with_suffix(f".{os.getpid()}")  # others may write theirs just now
         temporary.write_bytes(orjson.dumps({"made_by": _made_by(), "files": files}))
         temporary.replace(self._cache)
 

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
@@ -50,7 +51,7 @@ class Invocations(ABC):
         self._waiters = Waiters()
         self._stories = Stories()
         self._keys: dict[str, str] = {}  # ids of live invocations, by idempotency key
-        self._creating = asyncio.Lock()
+        self._creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @abstractmethod
     async def submit(self, invocation: Invocation, *, durable: bool, awaited: bool = True) -> None:
@@ -86,7 +87,7 @@ class Invocations(ABC):
         Gives the invocation that there is, durable in either case; Conflict where the earlier one
         had another function, device or input.
         """
-        async with self._creating:
+        async with self._alone(invocation):
             earlier = await self._earlier(invocation)
             if earlier is None:
                 try:
@@ -106,6 +107,15 @@ class Invocations(ABC):
                 " with another input or device: send the same input, or a new key"
             )
         return earlier
+
+    def _alone(self, invocation: Invocation) -> asyncio.Lock:
+        """What those hold, one after the other, who create under the same key or id here."""
+        key = invocation.idempotency_key
+        name = f"id {invocation.id}" if key is None else f"key {key}"
+        lock = self._creating.get(name)
+        if lock is None:
+            lock = self._creating[name] = asyncio.Lock()
+        return lock
 
     async def _earlier(self, invocation: Invocation) -> Invocation | None:
         key = invocation.idempotency_key

@@ -179,6 +179,7 @@ class Node:
 
     async def drain(self) -> None:
         """Finish what runs; what waits stays in the ledger for the next start."""
+        self.admission.give_up()
         if self._watching:
             self._watching.cancel()
         await self.feeder.close()

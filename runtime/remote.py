@@ -53,6 +53,7 @@ class RemoteInvocations(Invocations):
         self._woken: dict[str, float] = {}  # loop time of the last call for replicas, by queue
         self._asking: asyncio.Task[None] | None = None
         self._uncancelled: set[str] = set()  # cancelled here, and the broker was away
+        self._publishing: set[asyncio.Future[None]] = set()  # accepted, and not confirmed yet
         self.observes = False  # no recorder in this process counts what is finished
         bus.on_answer = self._answered
 
@@ -148,8 +149,12 @@ class RemoteInvocations(Invocations):
             else:
                 future.set_result(None)
 
+        self._publishing.add(future)
         self._bus.send(queue, invocation.message, reply=reply, settled=settled)
-        await future
+        try:
+            await future
+        finally:
+            self._publishing.discard(future)
 
     async def secure(self, invocation: Invocation) -> None:
         """Give an awaited call a row; its message is in the queue already, or is refused soon."""
@@ -164,6 +169,13 @@ class RemoteInvocations(Invocations):
         if now > self._woken.get(queue, 0.0) + WAKE_EVERY:
             self._woken[queue] = now
             self._bus.signal(f"wake.{queue}", b"")
+
+    def release_waiters(self, *, running: bool) -> None:
+        """Those whose row is committed get their 202: the feeder sees to the publish."""
+        super().release_waiters(running=running)
+        for future in self._publishing:
+            if not future.done():
+                future.set_exception(Unavailable("this gateway is shutting down", 5))
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────
 

@@ -305,6 +305,7 @@ class GatewayRole:
         await declare(self._bus, self._catalog.functions.values(), self._settings)
 
     async def drain(self) -> None:
+        self._admission.give_up()
         self._invocations.release_waiters(running=True)
         if self._recording:
             await self._recording.drain()

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -256,6 +257,18 @@ def test_roles_wait_for_a_broker_that_comes_later_and_for_one_that_goes(roles: R
     assert audit(roles)["accepted"] == 2, "what was refused was accepted"
     roles.close()
     forwarder.close()
+
+
+def test_a_gateway_that_ends_before_its_broker_comes_refuses_who_waits(roles: Roles) -> None:
+    gateway = roles.gateway(BROKER_URL=f"amqp://127.0.0.1:{free_ports(1)[0]}")
+    eventually(lambda: "connection refused" in roles.said(), UP)
+    waiting = HTTPConnection("127.0.0.1", roles.port, timeout=60)
+    waiting.request("POST", "/invoke/double", '{"number": 1}')
+    assert roles.client.get("/healthz").status_code == 200  # so that the other has arrived, too
+    gateway.stop()
+    refusal = waiting.getresponse()
+    assert refusal.status == 503 and refusal.headers["retry-after"]
+    waiting.close()
 
 
 def stray_messages() -> dict[str, bytes]:

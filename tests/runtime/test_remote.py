@@ -1,5 +1,6 @@
 """A gateway's calls over a broker that answers when the test says so."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from runtime.ledger import Ledger
 from runtime.model import Depth, Invocation, Message, Payload, Status, new_id
 from runtime.remote import RemoteInvocations
 from runtime.telemetry import Metrics
-from tests.runtime.brokers.rabbitmq.rig import until_true
+from tests.runtime.brokers.rabbitmq.rig import until, until_true
 
 LONG_AGO = 1.0  # unix seconds: a call of then is slow, and left behind
 
@@ -101,3 +102,48 @@ async def test_a_slow_call_that_the_broker_refuses_is_over(
     stored = await ledger.get(invocation.id)
     assert stored is not None and stored.status is Status.CANCELLED
     assert await left_behind(ledger) == []
+
+
+def keyed(key: str) -> Invocation:
+    message = Message(new_id(), "noop", "cpu", Payload(), created_at=LONG_AGO)
+    return Invocation(message, "auto", "v1", idempotency_key=key, fingerprint="same")
+
+
+async def test_who_creates_under_one_key_does_not_wait_for_another(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    first, second = keyed("first"), keyed("second")
+    stuck = asyncio.create_task(invocations.submit_once(first, awaited=False))
+    await until(lambda: first.id in broker.sent)
+    swift = asyncio.create_task(invocations.submit_once(second, awaited=False))
+    await until(lambda: second.id in broker.sent)
+    broker.sent[second.id](None)
+    assert await swift is second
+    assert not stuck.done()
+    broker.sent[first.id](None)
+    assert await stuck is first
+
+
+async def test_who_creates_twice_under_one_key_gets_the_first_both_times(
+    invocations: RemoteInvocations, broker: Broker
+) -> None:
+    first, second = keyed("same"), keyed("same")
+    both = [
+        asyncio.create_task(invocations.submit_once(each, awaited=False))
+        for each in (first, second)
+    ]
+    await until(lambda: first.id in broker.sent)
+    broker.sent[first.id](None)
+    assert [(await each).id for each in both] == [first.id, first.id]
+    assert second.id not in broker.sent
+
+
+async def test_what_is_committed_is_accepted_though_the_gateway_ends_before_its_confirm(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    invocation = keyed("once")
+    accepting = asyncio.create_task(invocations.submit(invocation, durable=True, awaited=False))
+    await until(lambda: invocation.id in broker.sent)
+    invocations.release_waiters(running=True)
+    await asyncio.wait_for(accepting, 5)
+    assert await left_behind(ledger) == [invocation.id]
