@@ -74,6 +74,9 @@ class Asker:
                 what = f"{request.method} {request.path} {request.headers}"
                 self._receipts.problems.append(f"{what}: no answer in {ANSWER_LIMIT:g} s")
             return None
+        except AttributeError:  # what anyio raises of a connection that is cut as it opens
+            self._receipts.refusals["ConnectError"] += 1
+            return None
         if answer.status_code in AGAIN or was_refused(answer):
             self._receipts.refusals[f"{answer.status_code}"] += 1
             return None
