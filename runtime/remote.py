@@ -54,6 +54,7 @@ class RemoteInvocations(Invocations):
         self._asking: asyncio.Task[None] | None = None
         self._uncancelled: set[str] = set()  # cancelled here, and the broker was away
         self._publishing: set[asyncio.Future[None]] = set()  # accepted, and not confirmed yet
+        self._promised: set[str] = set()  # calls whose callers were told 202 meanwhile
         self.observes = False  # no recorder in this process counts what is finished
         bus.on_answer = self._answered
 
@@ -92,7 +93,8 @@ class RemoteInvocations(Invocations):
         def settled(error: Exception | None) -> None:
             if error is None:
                 invocation.published = True
-                if self.recorder.is_stored(id):
+                noted = self.recorder.is_stored(id) or id not in self.live
+                if noted and not invocation.terminal:
                     self.recorder.published(id)
             elif id in self.live:
                 self._refused(invocation, error)
@@ -100,7 +102,14 @@ class RemoteInvocations(Invocations):
         self._bus.send(queue, invocation.message, reply=True, settled=settled)
 
     def _refused(self, invocation: Invocation, error: Exception) -> None:
-        """The broker did not take it: its caller is told, and its row, if it has one, ends here."""
+        """The broker did not take it: its caller is told, and its row, if it has one, ends here.
+
+        Unless somebody was promised its outcome: then the feeder publishes it later.
+        """
+        if invocation.id in self._promised:
+            log.warning("invocation=%s is published later: %s", invocation.id, error)
+            self._forget(invocation)
+            return
         invocation.status = Status.CANCELLED
         invocation.finished_at = time.time()
         invocation.error = Failure(BROKER_AWAY, _why(error))
@@ -157,11 +166,13 @@ class RemoteInvocations(Invocations):
             self._publishing.discard(future)
 
     async def secure(self, invocation: Invocation) -> None:
-        """Give an awaited call a row; its message is in the queue already, or is refused soon."""
-        if invocation.terminal or self.recorder.is_stored(invocation.id):
+        """Give an awaited call a row; from then on it is not given up, should it be refused."""
+        if invocation.terminal:
             return
-        self.recorder.note(invocation)
-        await self.recorder.flush()
+        self._promised.add(invocation.id)
+        if not self.recorder.is_stored(invocation.id):
+            self.recorder.note(invocation)
+            await self.recorder.flush()
 
     def _wake(self, queue: str) -> None:
         """Call for replicas: a message goes to a queue that nobody is known to consume."""
@@ -270,6 +281,7 @@ class RemoteInvocations(Invocations):
 
     def _forget(self, invocation: Invocation) -> None:
         self.live.pop(invocation.message.id, None)
+        self._promised.discard(invocation.message.id)
         self.recorder.forget(invocation.message.id)
         if invocation.idempotency_key:
             self._keys.pop(invocation.idempotency_key, None)

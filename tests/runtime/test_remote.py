@@ -147,3 +147,24 @@ async def test_what_is_committed_is_accepted_though_the_gateway_ends_before_its_
     invocations.release_waiters(running=True)
     await asyncio.wait_for(accepting, 5)
     assert await left_behind(ledger) == [invocation.id]
+
+
+async def test_a_call_that_was_promised_its_outcome_meanwhile_is_never_given_up(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    invocation = await call(invocations)
+    await invocations.secure(invocation)
+    broker.sent[invocation.id](Unavailable("the connection to RabbitMQ is being closed", 1))
+    await invocations.recorder.flush()
+    assert await left_behind(ledger) == [invocation.id]
+
+
+async def test_a_call_that_nobody_waits_for_any_more_and_is_confirmed_is_not_published_again(
+    ledger: Ledger, invocations: RemoteInvocations, broker: Broker
+) -> None:
+    invocation = await call(invocations)
+    await until(lambda: invocation.id not in invocations.live)
+    assert await left_behind(ledger) == [invocation.id]
+    broker.sent[invocation.id](None)
+    await invocations.recorder.flush()
+    assert await left_behind(ledger) == []
