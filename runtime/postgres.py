@@ -159,7 +159,7 @@ def unusable(url: URL, error: BaseException, reason: str) -> LumbreError:
     """What to tell somebody whose ledger cannot be opened; Unavailable where it may pass."""
     state = _state(getattr(error, "orig", None)) or ""
     said = f"the ledger {name(url)} cannot be used ({reason})"
-    if isinstance(error, OSError) or state.startswith(_PASSING):
+    if isinstance(error, OSError) or state.startswith((*_PASSING, *_ENDED)):
         return Unavailable(f"{said}: start PostgreSQL there, or correct LUMBRE_LEDGER_URL", AGAIN)
     hint = _HINTS.get(state, "correct LUMBRE_LEDGER_URL, or the rights of its user")
     return ConfigurationError(f"{said}: {hint}")

@@ -242,6 +242,25 @@ async def _upgrade(url: str) -> None:
     await asyncio.to_thread(migrate.upgrade, url)
 
 
+async def test_a_server_that_goes_as_the_ledger_is_opened_is_away() -> None:
+    """It lets somebody in, and ends at the first question, as one does that is being stopped."""
+
+    async def let_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        version = b"server_version\x0015.0\0"
+        told = b"S" + (len(version) + 4).to_bytes(4) + version
+        writer.write(b"R\0\0\0\x08\0\0\0\0" + told + b"Z\0\0\0\x05I")
+        await reader.read(4096)
+        writer.close()
+
+    server = await asyncio.start_server(let_in, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(Unavailable, match="closed in the middle"):
+        await Ledger.open(f"postgresql://lumbre@127.0.0.1:{port}/ledger?sslmode=disable")
+    server.close()
+    await server.wait_closed()
+
+
 async def test_a_password_may_have_any_characters(postgres: PostgresServer) -> None:
     postgres.sql("""CREATE ROLE odd SUPERUSER LOGIN PASSWORD 'p@ss/w:rd?#%&+ ü"'""")
     url = make_url(postgres.create_database("odd")).set(
