@@ -1,5 +1,6 @@
 """One fault at a time, against roles as processes: what each of them does, and says."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -233,15 +234,22 @@ def test_a_broker_that_stays_away_is_given_up_on_with_its_address(roles: Roles) 
     assert "s3cret" not in said
 
 
+def answers(roles: Roles) -> bool:
+    """Whether the gateway takes connections."""
+    with contextlib.suppress(httpx.TransportError):
+        return roles.client.get("/healthz").status_code == 200
+    return False
+
+
 def test_roles_wait_for_a_broker_that_comes_later_and_for_one_that_goes(roles: Roles) -> None:
     """Behind a port that opens, shuts and opens again."""
     parts = urlsplit(roles.broker_url)
     forwarder = Forwarder(parts.port or 0)
     url = roles.broker_url.replace(f":{parts.port}", f":{forwarder.port}")
     gateway, worker = roles.gateway(BROKER_URL=url), roles.worker(BROKER_URL=url)
-    eventually(lambda: "connection refused" in roles.said(), UP)
-    ready = roles.client.get("/readyz")
-    assert ready.status_code == 503
+    eventually(lambda: all("refused" in each.log.read_text() for each in (gateway, worker)), UP)
+    eventually(lambda: answers(roles), UP)
+    assert roles.client.get("/readyz").status_code == 503
     forwarder.open()
     eventually(lambda: gateway.ready and worker.ready, UP)
     assert roles.client.post("/invoke/double", json={"number": 1}).json() == 2
@@ -261,7 +269,7 @@ def test_roles_wait_for_a_broker_that_comes_later_and_for_one_that_goes(roles: R
 
 def test_a_gateway_that_ends_before_its_broker_comes_refuses_who_waits(roles: Roles) -> None:
     gateway = roles.gateway(BROKER_URL=f"amqp://127.0.0.1:{free_ports(1)[0]}")
-    eventually(lambda: "connection refused" in roles.said(), UP)
+    eventually(lambda: "connection refused" in roles.said() and answers(roles), UP)
     waiting = HTTPConnection("127.0.0.1", roles.port, timeout=60)
     waiting.request("POST", "/invoke/double", '{"number": 1}')
     assert roles.client.get("/healthz").status_code == 200  # so that the other has arrived, too
