@@ -40,6 +40,7 @@ class LocalScaler:
         self._loops: dict[Key, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}  # by queue
         self._pools: dict[str, Pool] = {}  # by queue
+        self._called: set[str] = set()  # queues that a message is on its way to
 
     def take(self, pool: Pool) -> None:
         """Scale a pool from now on; taking it again, after a reload, follows its new policy."""
@@ -60,9 +61,11 @@ class LocalScaler:
         """Look at a queue now if it has no replicas: a message came while it was empty.
 
         Called for every message that finds its queue empty, so it must cost nothing otherwise.
+        The call may be here before the message can be counted: it stands for one.
         """
         pool = self._pools.get(queue)
         if pool is not None and not pool.wanted:
+            self._called.add(queue)
             self._wakes[queue].set()
 
     def wake(self, queue: str) -> None:
@@ -104,9 +107,11 @@ class LocalScaler:
         """
         depth = await self._depth(pool.queue)
         passed, pool.active = pool.active, False
+        called = pool.queue in self._called
+        self._called.discard(pool.queue)
         return Observation(
             now=time.monotonic(),
-            ready=depth.ready,
+            ready=max(depth.ready, int(called)),
             unacknowledged=max(depth.unacknowledged, int(passed)),
             replicas=pool.wanted,
             woken=woken,

@@ -234,6 +234,13 @@ def test_a_broker_that_stays_away_is_given_up_on_with_its_address(roles: Roles) 
     assert "s3cret" not in said
 
 
+def test_a_first_call_does_not_wait_for_the_next_look_at_its_queue(roles: Roles) -> None:
+    """Its call for a replica comes before its message can be counted, more often than not."""
+    roles.up()
+    answer = roles.client.post("/invoke/rarely", json={"number": 7}, timeout=UP)
+    assert answer.json() == 7
+
+
 def answers(roles: Roles) -> bool:
     """Whether the gateway takes connections."""
     with contextlib.suppress(httpx.TransportError):

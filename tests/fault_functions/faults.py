@@ -7,7 +7,7 @@ import ctypes
 import os
 import time
 
-from runtime import Context, function
+from runtime import Context, Scaling, function
 
 
 def trace(context: Context) -> None:
@@ -36,3 +36,10 @@ def hog(context: Context, seconds: int) -> int:
 def double(context: Context, number: int) -> int:
     trace(context)
     return 2 * number
+
+
+@function(timeout=30, scaling=Scaling(polling_interval=120))
+def rarely(context: Context, number: int) -> int:
+    """Is looked at so rarely that only a call can wake it."""
+    trace(context)
+    return number
