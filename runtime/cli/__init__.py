@@ -81,7 +81,8 @@ def up(**flags: Any) -> None:
 
         run_node(settings)
         return
-    from runtime.roles import Duty, run_gateway
+    from runtime.roles import run_gateway
+    from runtime.worker_role import Duty
 
     run_gateway(settings, records=True, duty=Duty())
 

@@ -86,7 +86,8 @@ def worker(
       LUMBRE_BROKER_URL=amqp://guest:guest@localhost lumbre worker --autoscale
       lumbre worker matmul --device gpu --replicas 1 --broker-url amqp://guest:guest@localhost
     """
-    from runtime.roles import Duty, run_worker
+    from runtime.roles import run_worker
+    from runtime.worker_role import Duty
 
     if replicas is not None and autoscale:
         raise ConfigurationError("--replicas and --autoscale exclude each other: say one")

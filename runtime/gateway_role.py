@@ -1,0 +1,149 @@
+"""The gateway as a role: it serves HTTP, for workers elsewhere."""
+
+import asyncio
+from collections.abc import Iterator
+
+from runtime.admission import Admission
+from runtime.answers import Answers
+from runtime.auditor import Auditor
+from runtime.batch_routes import BatchRoutes
+from runtime.batches import Batches
+from runtime.blobs import Blobs
+from runtime.catalog import Catalog
+from runtime.clearance import Clearance
+from runtime.gateway import Gateway
+from runtime.ledger import Ledger
+from runtime.letter_routes import LetterRoutes
+from runtime.letters import Letters
+from runtime.recorder_role import RecorderRole
+from runtime.remote import RemoteInvocations
+from runtime.reports import Reports
+from runtime.role import (
+    SETTLE,
+    Tasks,
+    connection,
+    declare,
+    void,
+)
+from runtime.settings import Settings
+from runtime.telemetry import Gauges, Metrics
+from runtime.workers import Workers, queues_of
+
+ROLL_CALL = 0.3  # seconds that workers have to answer a gateway that starts
+
+
+class GatewayRole:
+    """The HTTP side, and the recorder beside it unless that runs elsewhere."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, catalog: Catalog, *, records: bool
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._catalog = catalog
+        self._bus = connection(settings, "gateway")
+        self._metrics = Metrics(self._gauges)
+        self._workers = Workers(
+            self._bus, settings.devices, lambda: queues_of(catalog.functions.values())
+        )
+        self._invocations = RemoteInvocations(
+            self._bus,
+            ledger,
+            self._metrics,
+            settings.queue_limit,
+            self._workers.depth,
+            self._workers.asleep,
+        )
+        self._invocations.observes = not records
+        blobs = Blobs(settings.blobs)
+        self._admission = Admission(
+            self._workers,
+            catalog,
+            self._invocations,
+            blobs,
+            settings.max_body,
+            settings.callback_hosts,
+        )
+        auditor = Auditor(
+            ledger,
+            self._bus,
+            queues=lambda: queues_of(catalog.functions.values()),
+            settle=self._invocations.recorder.flush,
+            in_hand=self._workers.in_hand,
+            blocked=lambda: self._bus.blocked is not None,
+        )
+        reports = Reports(
+            self._admission,
+            self._workers,
+            catalog,
+            self._invocations,
+            ledger,
+            self._metrics,
+            auditor,
+        )
+        answers = Answers(settings, blobs, self._invocations)
+        letters = Letters(
+            self._bus, ledger, self._admission, self._invocations, lambda: catalog.functions
+        )
+        self._clearance = Clearance(
+            letters, self._admission, self._workers.depth, settings.queue_limit
+        )
+        desk = LetterRoutes(letters, self._clearance, self._admission, answers)
+        self._recording = (
+            RecorderRole(settings, ledger, self._invocations, self._metrics) if records else None
+        )
+        wake = self._recording.feeder.wake if self._recording else void
+        self._batches = Batches(ledger, self._invocations, wake)
+        batches = BatchRoutes(self._admission, self._batches, self._invocations, ledger)
+        self.app = Gateway(
+            settings, self._admission, answers, reports, desk, self._invocations, ledger, batches
+        )
+        self._bus.on_signal = self._signalled
+        self._tasks = Tasks()
+
+    async def start(self) -> None:
+        await self._invocations.recorder.start()
+        await self._bus.open(self._settings.broker_patience)
+        await declare(self._bus, self._catalog.functions.values(), self._settings)
+        if self._recording:
+            await self._recording.start()
+        self._invocations.start()
+        await self._batches.start(alone=False)
+        await self._workers.start()
+        await asyncio.sleep(ROLL_CALL)
+        self._admission.described.set()
+
+    async def reload(self) -> None:
+        """Take the functions that the catalog has now."""
+        await declare(self._bus, self._catalog.functions.values(), self._settings)
+
+    async def drain(self) -> None:
+        self._admission.give_up()
+        self._invocations.release_waiters(running=True)
+        if self._recording:
+            await self._recording.drain()
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        await self._batches.close()
+        await self._clearance.close()
+        await self._workers.close()
+        await self._invocations.close()
+        await self._bus.settle(SETTLE)
+        await self._bus.close()
+        if self._recording:
+            await self._recording.close()
+        await self._invocations.recorder.close()
+
+    def _signalled(self, key: str, body: bytes) -> None:
+        if key.startswith("worker."):
+            self._workers.heard(key, body)
+        else:
+            self._invocations.signalled(key, body)
+
+    def _gauges(self) -> Iterator[Gauges]:
+        for (function, device), state in self._workers.all_pools().items():
+            depth = self._workers.depth(f"{function}.{device}")
+            yield Gauges(
+                function, device, depth, state.replicas, state.cold_starts, state.decisions
+            )
