@@ -32,11 +32,11 @@ servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, whe
 	@.ci/servers $(BIN)/python
 
 bench: $(VENV)/tested servers ## measure the budgets, side by side with others; writes docs/benchmarks.md
-	$(BIN)/python -m loadtest.embedded
-	$(BIN)/python -m loadtest.rabbitmq
+	$(BIN)/python -m loadtest.budgets.embedded
+	$(BIN)/python -m loadtest.budgets.rabbitmq
 
 bench-rabbitmq: $(VENV)/tested servers # only what goes over RabbitMQ
-	$(BIN)/python -m loadtest.rabbitmq
+	$(BIN)/python -m loadtest.budgets.rabbitmq
 
 check: $(VENV)/tested ## format, lint and types
 	$(BIN)/ruff format --check .
