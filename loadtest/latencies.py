@@ -1,0 +1,53 @@
+"""A histogram of latencies in seconds: HdrHistogram, from 1 µs to 1 hour, to 3 digits."""
+
+import math
+
+from hdrh.histogram import HdrHistogram
+
+SCALE = 1e6  # HdrHistogram counts whole numbers: microseconds
+SHORTEST, LONGEST = 1, 3_600_000_000  # µs
+DIGITS = 3
+
+
+class Latencies:
+    """Latencies that are counted, not kept: 0.1 % exact, of fixed size, and can be added up."""
+
+    def __init__(self, histogram: HdrHistogram | None = None) -> None:
+        self._histogram = histogram or HdrHistogram(SHORTEST, LONGEST, DIGITS)
+
+    def record(self, seconds: float) -> None:
+        """Count one; below a microsecond counts as one, above an hour as an hour."""
+        self._histogram.record_value(min(LONGEST, max(SHORTEST, round(seconds * SCALE))))
+
+    def add(self, other: "Latencies") -> None:
+        """Count all that another has counted."""
+        self._histogram.add(other._histogram)
+
+    @property
+    def count(self) -> int:
+        return int(self._histogram.get_total_count())
+
+    def percentile(self, percent: float) -> float:
+        """The latency that `percent` (0 to 100) of all do not exceed; nan where there are none."""
+        if not self.count:
+            return math.nan
+        return float(self._histogram.get_value_at_percentile(percent)) / SCALE
+
+    @property
+    def mean(self) -> float:
+        """The mean of all; nan where there are none."""
+        return float(self._histogram.get_mean_value()) / SCALE if self.count else math.nan
+
+    def counts(self) -> list[tuple[float, int]]:
+        """Every latency that was counted, to 3 digits, and how often; from the least up."""
+        steps = self._histogram.get_recorded_iterator()
+        return [(s.value_iterated_to / SCALE, s.count_added_in_this_iter_step) for s in steps]
+
+    def encode(self) -> str:
+        """In HdrHistogram's compressed form, as base64."""
+        return str(self._histogram.encode().decode())
+
+    @classmethod
+    def decode(cls, text: str) -> "Latencies":
+        """What `encode` gave."""
+        return cls(HdrHistogram.decode(text.encode()))
