@@ -163,7 +163,7 @@ def read(path: Path) -> Results:
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != FORMAT:
         raise UnreadableResults(
-            f"{file} has format {found!r}, and this version reads {FORMAT}: run `lumbre bench` again"
+            f"{file} has format {found!r}, and this version reads {FORMAT}: run `lumbre bench`"
         )
     try:
         return RESULTS.validate_python(raw)
