@@ -93,6 +93,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.chaos.__main__"},
     {"loadtest.fingerprint", "loadtest.estimate", "loadtest.latencies", "loadtest.outcome"},
     {"loadtest.suite", "loadtest.suite.results"},
+    {"loadtest.demo", "loadtest.demo.browser", "loadtest.demo.node"},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},

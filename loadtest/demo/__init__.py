@@ -1,0 +1,1 @@
+"""The demonstration: a node, two minutes of mixed load, and a report."""
