@@ -67,7 +67,8 @@ def arrivals(
     """The requests of a stage in the order they are due, made as they are asked for.
 
     Times never decrease, and are below the stage's length.  `mix` is needed by all but a replay,
-    whose trace is read at once, relative to `folder`; ConfigurationError where it cannot be.
+    whose trace is read at the call, relative to `folder`; ConfigurationError where it cannot be.
+    Who reads the traces of all stages before the load begins calls `replayed` instead.
     """
     if isinstance(stage, Replay):
         return replayed(stage, read_trace(folder / stage.trace))

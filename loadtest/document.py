@@ -12,6 +12,25 @@ from runtime.errors import ConfigurationError
 
 MAX_BYTES = 10 * 2**20  # of a document; what people write is a thousandth of that
 MAX_TOLD = 5  # faults that one error names
+NOUNS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "dict": "NAME: VALUE",
+}
+REMEDIES = {
+    "less_than_equal": "write at most {le:,g}",
+    "less_than": "write less than {lt:,g}",
+    "greater_than_equal": "write at least {ge:,g}",
+    "greater_than": "write more than {gt:,g}",
+    "finite_number": "write a finite number",
+    "literal_error": "write {expected}",
+    "too_short": "write at least {min_length}",
+    "too_long": "write at most {max_length:,}, not {actual_length:,}",
+    "string_too_short": "is empty: write it",
+}
 TAG = "@"  # begins the tags of unions, which are in pydantic's paths and in no document
 
 
@@ -82,7 +101,7 @@ def check(model: type[Model], value: Any, name: str, node: yaml.Node | None = No
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        faults = _final(error.errors(include_url=False))
         told = [_told(fault, name, node) for fault in faults[:MAX_TOLD]]
         if more := len(faults) - len(told):
             told.append(f"{name}: and {more} more")
@@ -105,7 +124,7 @@ def _parse(path: Path) -> yaml.Node | None:
         return yaml.compose(data.decode("utf-8-sig"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is no text in UTF-8 ({error}): save it so") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -163,13 +182,30 @@ def _told(fault: ErrorDetails, name: str, node: yaml.Node | None) -> str:
 
 
 def _why(fault: ErrorDetails) -> str:
-    if fault["type"] == "section":
-        return fault["msg"]
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"])
-    given = fault["input"]
+    """What is wrong and what to write, from what pydantic says."""
+    kind, context, given = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "value_error":
+        return str(context["error"])
     said = "" if isinstance(given, dict | list | tuple) else f", not {_short(given)}"
+    if remedy := REMEDIES.get(kind):
+        return remedy.format(**context) + said
+    if kind.startswith(("int_", "float_", "bool_", "string_", "tuple_", "dict_")):
+        return f"write {NOUNS[kind.partition('_')[0]]}{said}"
     return fault["msg"].replace("Input should be", "write") + said
+
+
+def _final(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The faults but those that only follow from others.
+
+    pydantic says that a list is too short as well when the items that it has are wrong.
+    """
+    ways = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault, way in zip(faults, ways, strict=True)
+        if fault["type"] != "too_short"
+        or not any(len(o) > len(way) and o[: len(way)] == way for o in ways)
+    ]
 
 
 def _short(value: Any) -> str:

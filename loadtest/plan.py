@@ -4,13 +4,16 @@ Bounds are there so that a slip of the finger asks for no year and no 10⁹ requ
 """
 
 import random
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from loadtest import document
+from loadtest import document, slo
 from loadtest.document import Section
+from runtime.errors import ConfigurationError
 
 MAX_SECONDS = 86_400  # of one stage: a day
 MAX_RATE = 100_000  # requests a second
@@ -20,11 +23,13 @@ MAX_TIMEOUT = 3600  # seconds; the longest that the histogram of latencies tells
 MAX_RETRIES = 1000
 MAX_SPEED = 1000  # times as fast as it was recorded
 
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # of a function
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, examples=[60])]
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE, examples=[20])]  # requests a second
 Connections = Annotated[int, Field(ge=1, le=MAX_CONNECTIONS, examples=[16])]
 Devices = Literal["auto", "cpu", "gpu"]
 Number = int | float
+Weight = Annotated[float, Field(ge=0, le=1e9)]
 
 
 # ── stages ────────────────────────────────────────────────────────────────────────────────────
@@ -173,19 +178,11 @@ class Choice(Section):
     """One of several values, each as likely as the others, or as its weight says."""
 
     choice: tuple[Any, ...] = Field(min_length=1, max_length=10_000)
-    weights: tuple[Annotated[float, Field(ge=0, le=1e9)], ...] | None = None
+    weights: tuple[Weight, ...] | None = None
 
     @model_validator(mode="after")
     def _weighed(self) -> Self:
-        if self.weights is None:
-            return self
-        if len(self.weights) != len(self.choice):
-            raise ValueError(
-                f"has {len(self.choice)} values and {len(self.weights)} weights: write a weight"
-                " for each value"
-            )
-        if not any(self.weights):
-            raise ValueError("every weight is 0: write at least one that is more")
+        _check_weights(len(self.choice), self.weights)
         return self
 
 
@@ -213,9 +210,29 @@ class LogUniform(Section):
         return self
 
 
+def _check_weights(values: int, weights: Sequence[float] | None) -> None:
+    if weights is None:
+        return
+    if len(weights) != values:
+        raise ValueError(
+            f"has {values} values and {len(weights)} weights: write a weight for each value"
+        )
+    if not any(weights):
+        raise ValueError("every weight is 0: write at least one that is more")
+
+
 def _check_ends(low: Number, high: Number) -> None:
     if low > high:
         raise ValueError(f"goes from {low} down to {high}: write the smaller one first")
+
+
+def _check_function(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no function's name: write the one `lumbre functions` shows, of lower-case"
+            " letters, digits and _"
+        )
+    return name
 
 
 def _drawn(value: Any) -> str:
@@ -243,11 +260,11 @@ class DeviceChoice(Section):
     """One of several devices."""
 
     choice: tuple[Devices, ...] = Field(min_length=1, max_length=100)
-    weights: tuple[Annotated[float, Field(ge=0, le=1e9)], ...] | None = None
+    weights: tuple[Weight, ...] | None = None
 
     @model_validator(mode="after")
     def _weighed(self) -> Self:
-        Choice(choice=self.choice, weights=self.weights)
+        _check_weights(len(self.choice), self.weights)
         return self
 
 
@@ -269,7 +286,7 @@ class Share(Section):
     it stands is written as the only value of a choice.)
     """
 
-    function: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["matmul"])
+    function: Annotated[str, AfterValidator(_check_function)] = Field(examples=["matmul"])
     device: Device = None  # None: as `auto`, the node decides
     weight: float = Field(1.0, gt=0, le=1e9)
     parameters: dict[str, Parameter] = Field(default_factory=dict)
@@ -291,6 +308,14 @@ class Share(Section):
 # ── plan ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def _check_slo(text: str) -> str:
+    try:
+        slo.parse(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 class Plan(Section):
     """A whole load test: its stages run one after the other, all with the same mix."""
 
@@ -303,7 +328,7 @@ class Plan(Section):
     retries: int = Field(
         3, ge=0, le=MAX_RETRIES
     )  # times that a 429 is waited out; 0: it is counted
-    slo: str | None = None
+    slo: Annotated[str, AfterValidator(_check_slo)] | None = None  # as `loadtest.slo` reads it
 
     @model_validator(mode="after")
     def _mixed(self) -> Self:
@@ -324,7 +349,7 @@ class Plan(Section):
         """The plan with its defaults filled in, as it could be written; made of JSON's types."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def random(self, purpose: str) -> random.Random:
+    def rng(self, purpose: str) -> random.Random:
         """Random numbers of this plan's seed; those of different purposes do not depend on each
         other, so that another mix leaves the times of arrival what they are."""
         return random.Random(f"{self.seed}/{purpose}")
