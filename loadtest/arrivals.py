@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.mix import Mix
-from loadtest.plan import (
+from loadtest.request import Request
+from loadtest.stage import (
     MAX_SECONDS,
     Burst,
     Constant,
@@ -25,7 +26,6 @@ from loadtest.plan import (
     Replay,
     Step,
 )
-from loadtest.request import Request
 from loadtest.trace import Trace, read_trace
 from runtime.errors import ConfigurationError
 

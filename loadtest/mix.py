@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import request
-from loadtest.plan import Choice, DeviceChoice, LogUniform, Share, Uniform
 from loadtest.request import Request, Upload
+from loadtest.share import Choice, DeviceChoice, LogUniform, Share, Uniform
 from runtime.errors import ConfigurationError
 
 KEPT = 4096  # requests of one share that are made once and sent again
