@@ -97,7 +97,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.share", "loadtest.stage", "loadtest.trace"},
     {"loadtest.plan", "loadtest.mix"},
     {"loadtest.arrivals"},
-    {"loadtest.demo", "loadtest.demo.browser", "loadtest.demo.node"},
+    {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},

@@ -54,10 +54,13 @@ def demo_node(functions: Path | None, port: int) -> Iterator[DemoNode]:
     Its state is in a temporary folder, so that nothing of it is left.  `port` 0 is any free one; a
     port that is taken raises ConfigurationError, and a node that does not start DemoFailed.
     """
+    if functions is not None and not functions.is_dir():
+        raise ConfigurationError(f"{functions} is no folder: give one of functions")
     simulated = not find_gpus()
     chosen = port or _free_port()
     _check_free(chosen)
-    folders = os.pathsep.join(str(folder) for folder in (functions or shipped(), OWN))
+    mine = (functions or shipped()).resolve()  # the node runs in a folder of its own
+    folders = os.pathsep.join(str(folder) for folder in (mine, OWN))
     with tempfile.TemporaryDirectory(prefix="lumbre-demo-") as folder:
         settings = {
             "PORT": chosen,
