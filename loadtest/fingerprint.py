@@ -14,11 +14,13 @@ PACKAGES = ("torch", "uvicorn", "uvloop", "httptools", "starlette", "orjson", "s
 ROOT = Path(__file__).parent.parent
 
 
-def fingerprint(scratch: Path) -> Facts:
+def fingerprint(scratch: Path | None, packages: Sequence[str] = PACKAGES) -> Facts:
     """Names and values that tell one machine and checkout from another.
 
-    `scratch` is where the servers keep their state: what an fsync costs depends on it.
+    `scratch` is where the servers keep their state, since what an fsync costs depends on it; None
+    where nothing is kept.
     """
+    state = [("state on", f"{file_system(scratch)} ({scratch.parent})")] if scratch else []
     return [
         ("date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
         ("revision", revision(ROOT)),
@@ -26,9 +28,9 @@ def fingerprint(scratch: Path) -> Facts:
         ("cores", f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}"),
         ("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"),
         ("kernel", f"{platform.system()} {platform.release()}"),
-        ("state on", f"{file_system(scratch)} ({scratch.parent})"),
+        *state,
         ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
-        ("packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
+        ("packages", ", ".join(f"{name} {_version(name)}" for name in packages)),
     ]
 
 

@@ -8,9 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runtime.model import Device
-from runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings  # which needs more than a machine that only computes has
 
 SIMULATED = "simulated"  # in the place of a GPU's index, and in the names of its replicas
 
@@ -42,7 +45,7 @@ class Machine:
         return min(asked or self.gpu_slots, self.gpu_slots)
 
 
-def find_machine(settings: Settings) -> Machine:
+def find_machine(settings: "Settings") -> Machine:
     """Look at this machine, once."""
     gpus = () if settings.simulate_gpu else find_gpus()
     wanted = settings.devices.replace(" ", "").split(",")
