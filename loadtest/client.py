@@ -1,0 +1,350 @@
+"""Sends the load of a plan, stage after stage, in open and closed loops.
+
+Latency runs from the instant at which a request was meant to be sent to the last byte of its
+answer.  In an open loop requests are due whatever the server does, so a server that stalls makes
+every request wait that was due meanwhile, and all of that waiting is counted; measured from the
+time of sending it would go missing (coordinated omission: Gil Tene, "How NOT to Measure Latency",
+2013; his wrk2).  In a closed loop a request is meant to be sent when it is.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loadtest import faults
+from loadtest.address import Address
+from loadtest.answer import Answer, phases, retry_after
+from loadtest.arrivals import Arrival, arrivals
+from loadtest.connection import clock
+from loadtest.mix import Mix
+from loadtest.plan import Plan
+from loadtest.pool import Call, Pool
+from loadtest.stage import Closed, OpenStage, Replay
+from loadtest.tally import Ending, Tally
+from loadtest.timers import Timers
+
+LONGEST_SILENCE, SHORTEST_SILENCE = 30.0, 5.0  # seconds after which a failing server counts as gone
+GRACE = 5.0  # seconds that answers may take after the load test was stopped
+LOOK = 0.1  # seconds between two looks at the whole
+OVER = 0.01  # seconds between two looks whether the last answers are there
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a load ended."""
+
+    seconds: float
+    interrupted: str | None
+    unanswered: int
+
+
+class Client:
+    """Runs one plan against one server; must be made on a running loop.
+
+    `silence`: seconds without any answer, while calls fail, after which the load ends.
+    """
+
+    def __init__(
+        self, plan: Plan, address: Address, folder: Path, silence: float | None = None
+    ) -> None:
+        self.plan = plan
+        self.stage = 0  # the one that runs, from 0
+        self.timers = Timers()
+        self.over = False  # nothing more is to be sent
+        self.draining = False  # all was sent, and the last answers are to come
+        self._address = address
+        self._silence = silence or min(LONGEST_SILENCE, max(SHORTEST_SILENCE, plan.timeout))
+        most = max([plan.connections, *_closed_connections(plan)])
+        self.pool = Pool(address, most, plan.timeout, self)
+        self.delayed = 0  # calls that a 429 makes wait
+        self._loops = _loops(self, plan, folder)
+        self._reason: str | None = None
+        self._halt = asyncio.Event()  # the load ends before its end
+        self.tally: Tally
+
+    @property
+    def held(self) -> int:
+        """Requests that are due, and that cannot be sent yet."""
+        return self.pool.held + self.delayed
+
+    async def run(
+        self,
+        stop: asyncio.Event | None = None,
+        hurry: asyncio.Event | None = None,
+        began: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """Send the whole load and wait for the answers; `tally` has what came of it.
+
+        `stop` ends it early, and `hurry` the waiting for what is in flight then.  `began` is
+        called once the load begins.
+        """
+        start = clock()
+        self.tally = Tally(start, lambda: (self.pool.waiting, self.held))
+        began()
+        guard = asyncio.create_task(self._guard(stop or asyncio.Event()))
+        try:
+            await self._send_all()
+            return await self._drain(hurry or asyncio.Event())
+        finally:
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
+            self.timers.close()
+            await self.pool.close()
+
+    # ── told by the pool ──────────────────────────────────────────────────────────────────────
+
+    def sent(self, call: Call, now: float) -> None:
+        self.tally.sent(now)
+
+    def capped(self) -> None:
+        self.tally.capped()
+
+    def answered(self, call: Call, answer: Answer, now: float) -> None:
+        status = faults.SUCCEEDED if answer.status == 200 else faults.of_answer(answer)
+        if answer.status == 429:
+            self.tally.throttle(now)
+            if call.tries <= self.plan.retries and not self._halt.is_set():
+                self._delay(call, answer, now)
+                return
+        headers = answer.headers
+        device = headers.get(b"invocation-device")
+        timing = headers.get(b"server-timing")
+        good = status == faults.SUCCEEDED or status == faults.ACCEPTED
+        end = Ending(
+            function=call.request.function,
+            device=call.request.device if device is None else device.decode("latin-1"),
+            simulated=headers.get(b"invocation-simulated") == b"true",
+            status=status,
+            total=now - call.intended,
+            phases=() if timing is None else phases(timing),
+        )
+        if not good:
+            end.example, end.invocation = answer.said, answer.text(b"invocation-id")
+        self.tally.ended(end, now, fault=status not in faults.NO_FAULTS)
+        if call.user is not None:
+            call.user.next(now)
+
+    def failed(self, call: Call, error: Exception, now: float) -> None:
+        request = call.request
+        end = Ending(
+            function=request.function,
+            device=request.device,
+            simulated=False,
+            status=faults.of_error(error),
+            total=now - call.intended,
+            phases=(),
+            example=faults.told(error),
+        )
+        self.tally.ended(end, now, fault=True)
+        if call.user is not None:
+            call.user.next(now)
+
+    # ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _delay(self, call: Call, answer: Answer, now: float) -> None:
+        """Send a call again when the server said."""
+        asked = retry_after(answer.text(b"retry-after"), datetime.now(UTC))
+        self.delayed += 1
+
+        def again() -> None:
+            self.delayed -= 1
+            self.pool.submit(call)
+
+        self.timers.at(now + min(asked, self.plan.timeout), again)
+
+    async def _send_all(self) -> None:
+        at = self.tally.began
+        for number, (stage, loop) in enumerate(zip(self.plan.stages, self._loops, strict=True)):
+            self.stage = number
+            end = None if stage.length is None else at + stage.length
+            loop.start(at)
+            await self._until(end, loop.over)
+            if self._halt.is_set():
+                return
+            # The plan says when the next stage begins, not the moment at which this line is run.
+            at = loop.ended_at if loop.over.is_set() or end is None else end
+
+    async def _until(self, end: float | None, over: asyncio.Event) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (over, self._halt)]
+        timeout = None if end is None else max(0.0, end - clock())
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _drain(self, hurry: asyncio.Event) -> Ended:
+        """Wait for what is under way: all of it, or what comes soon where the load was stopped."""
+        self.draining = True
+        latest = clock() + self.plan.timeout
+        while self._under_way() and clock() < latest and not self._halt.is_set():
+            await asyncio.sleep(OVER)
+        self.over = True
+        unanswered = self.delayed + self.pool.withdraw()
+        self.timers.close()
+        latest = clock() + GRACE
+        while self.pool.waiting and clock() < latest and not hurry.is_set():
+            await asyncio.sleep(OVER)
+        end = clock()
+        self.tally.finish(end)
+        return Ended(end - self.tally.began, self._reason, unanswered + self.pool.waiting)
+
+    def _under_way(self) -> int:
+        return self.pool.waiting + self.held + sum(loop.unsent for loop in self._loops)
+
+    async def _guard(self, stop: asyncio.Event) -> None:
+        """Close seconds in which nothing happens, and end the load where there is a reason."""
+        while not self._halt.is_set():
+            await asyncio.sleep(LOOK)
+            now = clock()
+            self.tally.tick(now)
+            since = self.pool.failing_since
+            if stop.is_set():
+                asked = self.plan.length
+                of = "" if asked is None else f" of {asked:,.0f} s"
+                self._end(f"it was stopped after {now - self.tally.began:,.1f} s{of}")
+            elif since is not None and now - since >= self._silence:
+                second = (self.pool.answered_at or self.tally.began) - self.tally.began
+                where = self._address.url
+                self._end(f"the server at {where} has not answered since second {second:.0f}")
+
+    def _end(self, reason: str) -> None:
+        self._reason = reason
+        self.over = True
+        self._halt.set()
+
+
+# ── loops ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Open:
+    """Sends requests when they are due, whatever became of those before.
+
+    `over` is set where the stage ends with its last request, as a trace does.
+    """
+
+    def __init__(self, client: Client, due: Iterator[Arrival], ends_early: bool) -> None:
+        self.over = asyncio.Event()
+        self.ended_at = 0.0  # the latest request was due
+        self._client = client
+        self._due = due
+        self._ends_early = ends_early
+        self._began = 0.0
+        self._coming: Arrival | None = None
+
+    @property
+    def unsent(self) -> bool:
+        """Whether there is more to come."""
+        return self._coming is not None
+
+    def start(self, at: float) -> None:
+        self._began = self.ended_at = at
+        self._advance()
+
+    def _advance(self) -> None:
+        """Wait for the next request to be due."""
+        self._coming = next(self._due, None)
+        if self._coming is not None:
+            self.ended_at = self._began + self._coming.at
+            self._client.timers.at(self.ended_at, self._send)
+        elif self._ends_early:
+            self.over.set()
+
+    def _send(self) -> None:
+        coming, client = self._coming, self._client
+        if coming is None or client.over:
+            return
+        intended = self.ended_at
+        client.tally.due(intended, clock())
+        client.pool.submit(Call(coming.request, intended))
+        self._advance()
+
+
+class _Closed:
+    """So many users, each of whom sends when the answer to the request before has come.
+
+    `over` is set once none of them sends any more.
+    """
+
+    unsent = False  # what they would send is due only when they do
+
+    def __init__(self, client: Client, stage: Closed, mix: Mix) -> None:
+        self.over = asyncio.Event()
+        self.ended_at = 0.0
+        self.client = client
+        self.mix = mix
+        self.think = stage.think
+        self._stage = stage
+        self._end = 0.0
+        self._left = stage.requests
+        self._users = stage.connections
+
+    def start(self, at: float) -> None:
+        self._end = at + self._stage.seconds
+        for _ in range(self._stage.connections):
+            _User(self).send(at)
+
+    def take(self, now: float) -> bool:
+        """Whether one more request is to be sent."""
+        if self.client.over or now >= self._end or self._left == 0:
+            self._users -= 1
+            if not self._users:
+                self.ended_at = min(now, self._end)
+                self.over.set()
+            return False
+        if self._left is not None:
+            self._left -= 1
+        return True
+
+
+class _User:
+    """Sends one request after the other."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: _Closed) -> None:
+        self._loop = loop
+
+    def next(self, now: float) -> None:
+        """The answer is there, or the fault."""
+        think = self._loop.think
+        if think:
+            due = now + think
+            self._loop.client.timers.at(due, lambda: self.send(due))
+        else:
+            self.send(now)
+
+    def send(self, due: float) -> None:
+        loop, client = self._loop, self._loop.client
+        now = clock()
+        if loop.take(now):
+            client.tally.due(due, now)
+            client.pool.submit(Call(loop.mix.next(), float("nan"), self))
+
+
+def _loops(client: Client, plan: Plan, folder: Path) -> Sequence[_Open | _Closed]:
+    """A loop for each stage, all drawing from one mix; traces and files are read here."""
+    mix = Mix(plan.mix, plan.rng("mix"), folder) if plan.mix else None
+    stages: Sequence[Closed | OpenStage] = plan.stages
+    numbered = enumerate(stages)
+    return [_loop(client, s, mix, plan.rng(f"stage {n}"), folder) for n, s in numbered]
+
+
+def _loop(
+    client: Client,
+    stage: Closed | OpenStage,
+    mix: Mix | None,
+    rng: random.Random,
+    folder: Path,
+) -> _Open | _Closed:
+    if isinstance(stage, Closed):
+        assert mix is not None  # the plan has seen to it
+        return _Closed(client, stage, mix)
+    due = arrivals(stage, mix, rng, folder)
+    return _Open(client, due, ends_early=isinstance(stage, Replay))
+
+
+def _closed_connections(plan: Plan) -> Iterator[int]:
+    return (stage.connections for stage in plan.stages if isinstance(stage, Closed))
