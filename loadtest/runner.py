@@ -82,7 +82,7 @@ async def run(
     uvloop's: with another the generator costs more.
     """
     address = await asyncio.to_thread(check_url, url, allow_remote)
-    machine = await asyncio.to_thread(fingerprint)
+    machine = await asyncio.to_thread(fingerprint, None)
     async with Observer(address.url, address.tls) as observer:
         node = await observer.node()
         client = Client(plan, address, folder, silence)
