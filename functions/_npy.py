@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,13 @@ from runtime import Blob, InvalidInput
 
 NPY = "application/x-npy"
 FLOATS = frozenset({"float16", "float32", "float64"})
+Empty = Callable[[int, np.dtype[Any]], NDArray[Any]]  # makes an unwritten array
 
 
-def read_npy(field: str, data: bytes, name: str = "the upload") -> NDArray[np.floating]:
-    """The array in a `.npy` file, writable and in native byte order.
+def read_npy(
+    field: str, data: bytes, name: str = "the upload", empty: Empty = np.empty
+) -> NDArray[np.floating]:
+    """The array in a `.npy` file, writable and in native byte order; `empty` gives it its memory.
 
     float16, float32 and float64 stay what they are; integers and booleans become float64, which
     holds integers up to 2⁵³ exactly.  Anything else raises InvalidInput for `field`, and so does a
@@ -36,9 +41,9 @@ def read_npy(field: str, data: bytes, name: str = "the upload") -> NDArray[np.fl
         raise InvalidInput(
             field, f"{name} is cut off: shape {shape} of {dtype} is longer than the file; send all"
         )
-    flat = np.frombuffer(data, dtype, count, offset)
-    array = flat.reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("=") if dtype.name in FLOATS else np.float64)
+    flat = empty(count, dtype.newbyteorder("=") if dtype.name in FLOATS else np.dtype(np.float64))
+    flat[:] = np.frombuffer(data, dtype, count, offset)
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def npy_blob(array: NDArray[np.floating]) -> Blob:

@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from _npy import Empty
 from numpy.typing import NDArray
 
 from runtime import Blob, InvalidInput
@@ -21,8 +22,10 @@ class Picture:
     profile: bytes | None  # ICC: which colours the numbers mean
 
 
-def decode(data: bytes) -> Picture:
+def decode(data: bytes, empty: Empty = np.empty) -> Picture:
     """The picture in a PNG or JPEG file, turned upright as its camera says.
+
+    `empty` makes the memory for its colours.
 
     Grey stays grey, palettes become RGB, CMYK becomes RGB, 16 bits become 8.  InvalidInput for
     bytes that are no such file, and for more than MAX_PIXELS, which is checked before unpacking.
@@ -32,7 +35,7 @@ def decode(data: bytes) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _decode(data)
+            return _decode(data, empty)
     except InvalidInput:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -54,7 +57,7 @@ def encode(picture: Picture) -> Blob:
     return Blob(file.getvalue(), "image/png")
 
 
-def _decode(data: bytes) -> Picture:
+def _decode(data: bytes, empty: Empty) -> Picture:
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as file:
@@ -68,8 +71,9 @@ def _decode(data: bytes) -> Picture:
     transparent = image.has_transparency_data
     grey = image.mode in ("1", "L", "LA")
     target = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
+    pixels = np.asarray(image.convert(target)).reshape(image.height, image.width, -1)
+    seen = pixels[..., :-1] if transparent else pixels
     # Copied, since Pillow's memory is read-only and torch wants to own what it shares.
-    pixels = np.array(image.convert(target)).reshape(image.height, image.width, -1)
-    if not transparent:
-        return Picture(pixels, None, profile)
-    return Picture(pixels[..., :-1].copy(), pixels[..., -1:], profile)
+    colours = empty(seen.size, seen.dtype).reshape(seen.shape)
+    colours[...] = seen
+    return Picture(colours, pixels[..., -1:] if transparent else None, profile)

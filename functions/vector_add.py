@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from _device import kind, measure, phase, pinned, to_device, to_host
+from _device import kind, landing, measure, phase, pinned, to_device, to_host
 from _npy import NPY, npy_blob, read_npy
 from pydantic import BaseModel, Field
 
@@ -60,7 +60,8 @@ def vector_add(
 
     The random numbers lie in [0, 1) and depend only on `n`, `dtype` and `seed`.  With `repeat`
     above 1, and always on a GPU, an addition that is not measured goes first.  At most
-    200 million elements (4.8 GB in float64).
+    200 million elements (4.8 GB in float64).  Vectors that fit into a device's cache tell the
+    cache's bandwidth: an H200's holds 60 MB, and 5 million elements in float32 fill it.
 
     Uploaded arrays must have one shape; a + b comes back as a `.npy` file, in the wider of their
     formats (integers count as float64).
@@ -71,7 +72,7 @@ def vector_add(
     x, y = to_device(context, left, right)
     out = torch.zeros_like(x)  # written once already: fresh memory would be timed with the sum
     _, seconds = measure(context, lambda: torch.add(x, y, out=out), repeat)
-    result = to_host(context, out)
+    (result,) = to_host(context, out)
     return Sum(
         n=n,
         dtype=dtype,
@@ -107,7 +108,10 @@ def sum_of_uploads(context: Context, a: bytes | None, b: bytes | None) -> np.nda
     """a + b of two `.npy` files of one shape."""
     if a is None or b is None:
         raise InvalidInput("b" if b is None else "a", "is missing: send both a and b, or neither")
-    left, right = (torch.from_numpy(read_npy(f, data)) for f, data in (("a", a), ("b", b)))
+    left, right = (
+        torch.from_numpy(read_npy(field, data, empty=landing(context)))
+        for field, data in (("a", a), ("b", b))
+    )
     if left.shape != right.shape:
         raise InvalidInput(
             "b", f"has shape {tuple(right.shape)}, but a has {tuple(left.shape)}: make them equal"
@@ -115,4 +119,5 @@ def sum_of_uploads(context: Context, a: bytes | None, b: bytes | None) -> np.nda
     x, y = to_device(context, left, right)
     with phase(context, "compute"):
         total = x + y
-    return to_host(context, total).numpy()
+    (result,) = to_host(context, total)
+    return result.numpy()

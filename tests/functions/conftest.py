@@ -79,6 +79,12 @@ def either(device: Device, tmp_path: Path) -> Context:
     return Context.for_test(device, folder=tmp_path)
 
 
+@pytest.fixture(params=[GPU])
+def gpu(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
+    """One attempt on the GPU alone, to be held against one on the CPU."""
+    return Context.for_test(request.param, folder=tmp_path)
+
+
 @pytest.fixture
 def described(load: Callable[[str], ModuleType]) -> Callable[[str], FunctionSpec]:
     """The spec of a shipped function, after a trip through JSON as the catalog sends it."""

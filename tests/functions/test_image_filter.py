@@ -207,6 +207,77 @@ def test_the_checksum_is_that_of_scipys_pictures(
     assert result.checksum == pytest.approx(expected, rel=1e-5)
 
 
+FILTERS = ["gaussian_blur", "sharpen", "sobel", "emboss"]
+# Half a step of the last bit for each time something is rounded: the picture is exact, its kernel
+# is rounded, and the result of each pass; a blur has two, and sobel a length on top.
+ROUNDED = [("float32", 2**-24 * 30), ("bfloat16", 2**-8 * 5), ("float16", 2**-11 * 5)]
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), ROUNDED)
+@pytest.mark.parametrize("filter", FILTERS)
+def test_every_dtype_filters_as_exactly_as_it_can(
+    image_filter: ModuleType, either: Context, filter: str, dtype: str, allowed: float
+) -> None:
+    result = image_filter.image_filter(either, filter=filter, n=80, batch=2, dtype=dtype, repeat=2)
+    assert result.dtype == dtype
+    most = max(kernel.abs().sum().item() for kernel in image_filter.kernels_of(filter, 2.0))
+    assert 0 < result.max_error <= allowed * most
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), ROUNDED)
+@pytest.mark.parametrize("filter", FILTERS)
+def test_cpu_and_gpu_make_the_same_pictures(
+    image_filter: ModuleType,
+    context: Context,
+    gpu: Context,
+    filter: str,
+    dtype: str,
+    allowed: float,
+) -> None:
+    one, other = (
+        image_filter.image_filter(device, filter=filter, n=80, batch=2, dtype=dtype, repeat=2)
+        for device in (context, gpu)
+    )
+    assert other.checksum == pytest.approx(one.checksum, rel=allowed)
+    assert other.max_error == pytest.approx(one.max_error, rel=1) and other.seconds > 0
+
+
+@pytest.mark.parametrize("side", [17, 40, 64, 81, 200])
+@pytest.mark.parametrize("filter", FILTERS)
+def test_a_corner_is_exact_whether_or_not_it_is_the_whole_picture(
+    image_filter: ModuleType, filter: str, side: int
+) -> None:
+    kernels = image_filter.kernels_of(filter, 2.0)
+    pictures = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(side))
+    weights = [image_filter.for_colours(kernel.double(), 3) for kernel in kernels]
+    result = image_filter.apply(filter, weights, pictures.double())
+    assert image_filter.max_error(filter, kernels, pictures, result) < 1e-12
+    result[0, 2, 0, min(side, 64) - 1] += 0.25
+    assert image_filter.max_error(filter, kernels, pictures, result) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("filter", "checksum"), [("gaussian_blur", 27628.529), ("sobel", 69293.332)]
+)
+def test_the_numbers_of_a_seed_stay_what_they_were(
+    image_filter: ModuleType, context: Context, filter: str, checksum: float
+) -> None:
+    result = image_filter.image_filter(context, filter=filter, n=96, batch=2, seed=4)
+    assert result.checksum == pytest.approx(checksum, rel=1e-6)
+
+
+def test_a_kernel_past_the_end_of_float16_is_refused(
+    image_filter: ModuleType, context: Context
+) -> None:
+    heavy = {"kernel": [[30000.0, -20000.0, 16000.0]], "n": 8, "batch": 1}
+    with pytest.raises(
+        InvalidInput, match=r"ends at 65504, .* up to 66000: take bfloat16"
+    ) as raised:
+        image_filter.image_filter(context, dtype="float16", **heavy)
+    assert raised.value.errors[0][0] == "/dtype"
+    assert image_filter.image_filter(context, dtype="bfloat16", **heavy).dtype == "bfloat16"
+
+
 def test_an_own_kernel_is_named_as_such(image_filter: ModuleType, context: Context) -> None:
     result = image_filter.image_filter(context, kernel=[[2]], n=8, batch=1, seed=1)
     noise = torch.rand(1, 8, 8, 3, generator=torch.Generator().manual_seed(1))
@@ -228,7 +299,7 @@ def test_convolutions_are_held_to_float32(
 
     monkeypatch.setattr(image_filter, "apply", watched)
     image_filter.image_filter(context, n=20, batch=1)
-    assert seen == [(False, True, False, True)]
+    assert seen[0] == (False, True, False, True)
 
 
 @pytest.mark.parametrize(

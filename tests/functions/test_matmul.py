@@ -31,9 +31,10 @@ def unpack(result: Blob) -> NDArray[Any]:
 
 # The worst rounding each format may do to a product of 200 terms, relative to the whole product:
 # unit roundoff 2⁻²⁴, 2⁻¹¹ (TF32 and float16) and 2⁻⁸, times a few.
-@pytest.mark.parametrize(
-    ("dtype", "allowed"), [("float32", 1e-6), ("tf32", 1e-3), ("bfloat16", 8e-3), ("float16", 1e-3)]
-)
+ALLOWED = [("float32", 1e-6), ("tf32", 1e-3), ("bfloat16", 8e-3), ("float16", 1e-3)]
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), ALLOWED)
 def test_every_dtype_multiplies_as_exactly_as_it_can(
     matmul: ModuleType, either: Context, dtype: str, allowed: float
 ) -> None:
@@ -54,6 +55,38 @@ def test_the_checksum_is_that_of_numpys_float64_product(
     assert product.checksum == pytest.approx((a @ b).sum(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("dtype", "allowed"), ALLOWED)
+def test_cpu_and_gpu_give_the_same_product(
+    matmul: ModuleType, context: Context, gpu: Context, dtype: str, allowed: float
+) -> None:
+    one, other = (matmul.matmul(device, n=300, dtype=dtype, seed=6) for device in (context, gpu))
+    # A product's n² entries are about √n large, and their errors add up like a random walk.
+    assert other.checksum == pytest.approx(one.checksum, abs=4 * allowed * 300**1.5)
+    assert other.relative_error < allowed and other.seconds > 0
+
+
+def test_the_numbers_of_a_seed_stay_what_they_were(matmul: ModuleType, context: Context) -> None:
+    product = matmul.matmul(context, n=200, seed=3)
+    assert product.checksum == pytest.approx(-2871.88, abs=4e-6 * 200**1.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_product_is_written_where_it_is_told_to(matmul: ModuleType, dtype: torch.dtype) -> None:
+    a, b = torch.randn(2, 30, 30, generator=torch.Generator().manual_seed(1)).to(dtype)
+    out = torch.full_like(a, torch.nan)
+    assert matmul.multiply(a, b, out) is out
+    assert torch.equal(out, matmul.multiply(a, b))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_factors_of_two_formats_meet_on_the_gpu(
+    matmul: ModuleType, either: Context, npy: Npy, dtype: str
+) -> None:
+    a = np.arange(6.0).reshape(2, 3)
+    result = unpack(matmul.matmul(either, a=npy(a.astype(dtype)), b=npy(a.T.copy())))
+    assert result.dtype == np.float64 and (result == a @ a.T).all()
+
+
 def test_one_product_on_a_cpu_is_not_warmed_up(matmul: ModuleType, context: Context) -> None:
     matmul.matmul(context, n=8)
     assert "warm_up" not in context.phases
@@ -72,9 +105,9 @@ def test_precision_is_set_for_the_product_and_put_back(
     seen = []
     multiply = matmul.multiply
 
-    def watched(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def watched(*given: torch.Tensor) -> torch.Tensor:
         seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
-        product: torch.Tensor = multiply(a, b)
+        product: torch.Tensor = multiply(*given)
         return product
 
     monkeypatch.setattr(matmul, "multiply", watched)

@@ -24,15 +24,15 @@ def vector_add(load: Callable[[str], ModuleType]) -> ModuleType:
 
 
 # The sums lie below 2, so the rounding of the last bit is at most 2⁻²⁴, 2⁻⁵³, 2⁻⁸, 2⁻¹¹.
-@pytest.mark.parametrize(
-    ("dtype", "itemsize", "allowed"),
-    [
-        ("float32", 4, 2**-24),
-        ("float64", 8, 2**-53),
-        ("bfloat16", 2, 2**-8),
-        ("float16", 2, 2**-11),
-    ],
-)
+ALLOWED = [
+    ("float32", 4, 2**-24),
+    ("float64", 8, 2**-53),
+    ("bfloat16", 2, 2**-8),
+    ("float16", 2, 2**-11),
+]
+
+
+@pytest.mark.parametrize(("dtype", "itemsize", "allowed"), ALLOWED)
 def test_every_dtype_adds_to_its_last_bit_and_counts_its_own_bytes(
     vector_add: ModuleType, either: Context, dtype: str, itemsize: int, allowed: float
 ) -> None:
@@ -50,6 +50,22 @@ def test_the_checksum_is_numpys_float64_sum(vector_add: ModuleType, either: Cont
     a, b = (torch.rand(10_000, generator=generator).double().numpy() for _ in range(2))
     assert result.checksum == pytest.approx((a + b).sum(), rel=1e-8)
     assert result.checksum == pytest.approx(10_000, rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype, *_ in ALLOWED])
+def test_cpu_and_gpu_round_every_sum_alike(
+    vector_add: ModuleType, context: Context, gpu: Context, dtype: str
+) -> None:
+    one, other = (vector_add.vector_add(c, n=99_999, dtype=dtype) for c in (context, gpu))
+    assert other.checksum == pytest.approx(one.checksum, rel=1e-12)
+    assert other.max_error == one.max_error and other.seconds > 0
+
+
+def test_the_numbers_of_a_seed_stay_what_they_were(
+    vector_add: ModuleType, context: Context
+) -> None:
+    result = vector_add.vector_add(context, n=100_003, seed=3)
+    assert result.checksum == pytest.approx(99805.93622863293, rel=1e-9)
 
 
 def test_a_wrong_sum_shows_in_the_max_error(vector_add: ModuleType) -> None:
