@@ -29,6 +29,8 @@ from loadtest.stage import (
 from loadtest.trace import Trace, read_trace
 from runtime.errors import ConfigurationError
 
+ROUNDING = 1 - 1e-12  # 1.1 a second for 10 seconds are 11 requests, though floats say a bit more
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -115,8 +117,8 @@ def _due(pieces: Iterable[Piece], counts: Iterable[float]) -> Iterator[float]:
     for piece in pieces:
         end, total = began + piece.seconds, before + piece.total
         latest = math.nextafter(end, 0.0)
-        while next_count < total:
-            at = began + piece.when(next_count - before)
+        while next_count < total * ROUNDING:
+            at = began + piece.when(max(0.0, next_count - before))
             last = max(last, min(at, latest))  # no rounding may turn time back, or pass the end
             yield last
             next_count = next(count)

@@ -32,7 +32,11 @@ class Latencies:
         """The latency that `percent` (0 to 100) of all do not exceed; nan where there are none."""
         if not self.count:
             return math.nan
-        return float(self._histogram.get_value_at_percentile(percent)) / SCALE
+        # The library takes the nearest rank (of 3 values, 34 % are 1), Java's takes the rank above
+        # as it is defined; a rank that is whole already is one whatever floats make of it.
+        rank = max(1, math.ceil(percent / 100 * self.count - 1e-9))
+        whole = self._histogram.get_value_at_percentile(100 * rank / self.count)
+        return float(whole) / SCALE
 
     @property
     def mean(self) -> float:
