@@ -133,7 +133,9 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if self._chunks:
             answer.body = b"".join(self._chunks)
-        if answer.status >= 200:  # after a 100 or 103, the answer is still to come
+        if self._whole is not None:
+            self._keeps = False  # more than was asked for
+        elif answer.status >= 200:  # after a 100 or 103, the answer is still to come
             # The owner is told once the parser is done: an error of his is none of the parser's.
             self._whole = answer
             self._keeps = self._parser.should_keep_alive()

@@ -56,7 +56,7 @@ class Lines:
 
 
 class Screen:
-    """Draws a view in a process of its own, and keeps the last one on the screen."""
+    """Draws a view in a process of its own, and takes it off the screen at the end."""
 
     def __init__(self, stream: IO[str]) -> None:
         # A session of its own: Ctrl-C in the terminal is for the load test, which then ends it.
@@ -125,7 +125,7 @@ def view(shot: Snapshot) -> Text:
     _row(text, "throttled", f"{shot.throttled:,}", style="yellow" if shot.throttled else "")
     _row(text, "in flight", f"{shot.waiting:,}", f"{shot.held:,} held" if shot.held else "")
     for queue in _busy(shot.queues):
-        _row(text, f"{queue.function}.{queue.device}", f"{queue.backlog:,} waiting", _state(queue))
+        _row(text, f"{queue.function}.{queue.device}", f"backlog {queue.backlog:,}", _state(queue))
     if shot.saturated:
         what = f"in {shot.saturated:,} s the load generator, not the server, was the bottleneck"
         text.append(f"{what}\n", "yellow")
@@ -159,7 +159,7 @@ def _state(queue: Queue) -> str:
 def main() -> None:
     """Draw every moment that comes in at standard input, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Live(console=Console(), auto_refresh=False) as live:
+    with Live(console=Console(), auto_refresh=False, transient=True) as live:
         for moment in sys.stdin.buffer:
             if not moment.endswith(b"\n"):
                 break  # cut short: whoever wrote it is gone

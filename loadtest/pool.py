@@ -31,6 +31,7 @@ class Call:
     intended: float  # nan: when it is sent (closed loops)
     user: "User | None" = None  # who sends the next one when it has ended (closed loops)
     sent: float = math.nan  # the latest time
+    held: float = 0.0  # since then, if it is
     tries: int = 0
 
 
@@ -92,6 +93,7 @@ class Pool:
             if connection.free:
                 self._send(connection, call)
                 return
+        call.held = clock()
         self._held.append(call)
         self._grow()
 
@@ -181,7 +183,7 @@ class Pool:
             self._connecting.add(task)
 
     async def _connect(self) -> None:
-        connection, address = Connection(self), self._address
+        connection, address, began = Connection(self), self._address, clock()
         error: Exception | None = None
         try:
             async with asyncio.timeout(min(CONNECT, self._timeout)):
@@ -201,19 +203,22 @@ class Pool:
             assert task is not None
             self._connecting.discard(task)
         if error is not None:
-            self._not_connected(error)
+            self._not_connected(error, began)
         else:
             self._open.add(connection)
             self.peak = max(self.peak, len(self._open))
             self._ready(connection)
 
-    def _not_connected(self, error: Exception) -> None:
-        """A try to connect has failed, and the calls that waited for it with it."""
+    def _not_connected(self, error: Exception, began: float) -> None:
+        """A try to connect has failed, and the calls that have waited since it began with it."""
         now = clock()
         self._back_off(now)
-        # While others are open, they will come to what else is held.
-        number = min(1, len(self._held)) if self._open else len(self._held)
-        for call in [self._held.popleft() for _ in range(number)]:
+        failed: list[Call] = []
+        while self._held and self._held[0].held <= began:
+            failed.append(self._held.popleft())
+            if self._open:
+                break  # those that are open will come to what else is held
+        for call in failed:
             self._fail(call, error, now)
 
     def _back_off(self, now: float) -> None:
