@@ -25,6 +25,7 @@ REMEDIES = {
     "less_than": "write less than {lt:,g}",
     "greater_than_equal": "write at least {ge:,g}",
     "greater_than": "write more than {gt:,g}",
+    "missing": "is missing: write it",
     "finite_number": "write a finite number",
     "literal_error": "write {expected}",
     "too_short": "write at least {min_length}",

@@ -101,7 +101,8 @@ def simple(
         stage = {"kind": "constant", "rate": rate, "seconds": seconds}
         bound = {} if connections is None else {"connections": connections}
     else:
-        stage = {"kind": "closed", "connections": connections or 10, "seconds": seconds}
+        users = 10 if connections is None else connections
+        stage = {"kind": "closed", "connections": users, "seconds": seconds}
         bound = {}
     value = {"name": function, "seed": seed, "stages": [stage], "mix": [share], **bound}
     return document.check(Plan, value, "load test")

@@ -1,23 +1,53 @@
 """The shares of a plan's mix: which function is sent what, and how often."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from loadtest.document import Section
 
+LARGEST = 2.0**63  # that a drawn number may be; JSON's integers end about there
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")  # of a function
 Devices = Literal["auto", "cpu", "gpu"]
-Number = int | float
 Weight = Annotated[float, Field(ge=0, le=1e9)]
+
+
+def _number(value: Any) -> int | float:
+    """An int stays one; text such as 1e3, which YAML does not take for a number, is a float."""
+    try:
+        number = value if isinstance(value, int) else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"write a number, not {value!r}") from None
+    if isinstance(value, bool) or not -LARGEST <= number <= LARGEST:
+        raise ValueError(f"write a number from -{LARGEST:g} to {LARGEST:g}, not {value!r}")
+    return number
+
+
+def _sendable(value: Any) -> Any:
+    """A value that JSON has; YAML has more: dates, bytes, sets, and numbers of any size."""
+    try:
+        json.dumps(value, allow_nan=False)  # refuses nan, which orjson makes null
+        orjson.dumps(value)  # refuses integers of more than 64 bits
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"cannot be sent as JSON ({error}): write a date, say, in quotes"
+        ) from None
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_number)]
 
 
 class Choice(Section):
     """One of several values, each as likely as the others, or as its weight says."""
 
-    choice: tuple[Any, ...] = Field(min_length=1, max_length=10_000)
+    choice: tuple[Annotated[Any, AfterValidator(_sendable)], ...] = Field(
+        min_length=1, max_length=10_000
+    )
     weights: tuple[Weight, ...] | None = None
 
     @model_validator(mode="after")
@@ -61,7 +91,7 @@ def _check_weights(values: int, weights: Sequence[float] | None) -> None:
         raise ValueError("every weight is 0: write at least one that is more")
 
 
-def _check_ends(low: Number, high: Number) -> None:
+def _check_ends(low: float, high: float) -> None:
     if low > high:
         raise ValueError(f"goes from {low} down to {high}: write the smaller one first")
 
@@ -91,7 +121,7 @@ Parameter = Annotated[
     Annotated[Choice, Tag("@choice")]
     | Annotated[Uniform, Tag("@uniform")]
     | Annotated[LogUniform, Tag("@log_uniform")]
-    | Annotated[Any, Tag("@literal")],
+    | Annotated[Any, AfterValidator(_sendable), Tag("@literal")],
     Discriminator(_drawn),
 ]
 
@@ -135,7 +165,7 @@ class Share(Section):
     file: dict[str, str] | None = None  # parameter → path: multipart/form-data
 
     @model_validator(mode="after")
-    def _sendable(self) -> Self:
+    def _of_one_kind(self) -> Self:
         if self.body is not None and self.file:
             raise ValueError("has body and file: write body for one bytes parameter, file for more")
         if "device" in self.parameters:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest import faults
 from loadtest.latencies import Latencies
 from loadtest.outcome import TOTAL, Generator, Group, Objective, Outcome
-from loadtest.slo import Goal, duration, parse
+from loadtest.slo import SUCCEEDED, THROTTLED, Goal, duration, parse
 from runtime.errors import ConfigurationError
 
 
@@ -262,3 +263,8 @@ def test_a_goal_is_met_if_the_percentile_is_within_it_to_a_tenth_of_a_percent(
 )
 def test_a_duration_has_the_unit_that_fits(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_statuses_are_called_as_the_client_calls_them() -> None:
+    assert {faults.SUCCEEDED, faults.ACCEPTED} == SUCCEEDED
+    assert faults.THROTTLED == THROTTLED
