@@ -108,7 +108,7 @@ async def test_a_stall_counts_for_every_request_that_was_due_in_it() -> None:
                 assert load.above(share) == pytest.approx(200 * (1 - share), rel=0.35)
             assert load.latencies().percentile(99) > 0.9
             held = max(row.held for row in load.rows)
-            assert held > 50 if connections == 16 else held == 0
+            assert held > 50 if connections == 16 else held < 20
             assert load.peak <= connections
 
 
