@@ -12,9 +12,10 @@ from rich.console import Console
 
 from loadtest.chaos.campaign import Campaign, Outcome
 from loadtest.chaos.errors import ChaosError
-from loadtest.chaos.folder import besiege, ending_on_sigterm
+from loadtest.chaos.folder import besiege
 from loadtest.chaos.report import table, write
 from loadtest.chaos.shape import Layout, Shape, Store
+from loadtest.ending import ending_on_sigterm
 
 PAGE = Path("docs/reliability.md")
 

@@ -1,13 +1,8 @@
-"""Where the files of a run are, and how a run that is ended leaves nothing behind."""
+"""Where the files of a run are."""
 
 import shutil
-import signal
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from loadtest.chaos.campaign import Campaign, Outcome, Tell, run
 
@@ -28,17 +23,3 @@ def besiege(campaign: Campaign, tell: Tell, keep: bool = False) -> Outcome:
             tell(f"its logs are in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Have SIGTERM end what runs as Ctrl-C does: with everything that was started."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

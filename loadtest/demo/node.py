@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from loadtest import chaos
+from loadtest.shipped import shipped
 from runtime.devices import find_gpus
 from runtime.errors import ConfigurationError, LumbreError
 
@@ -78,16 +79,6 @@ def demo_node(functions: Path | None, port: int) -> Iterator[DemoNode]:
             yield DemoNode(url, simulated, log, names, broken)
         finally:
             _end(process)
-
-
-def shipped() -> Path:
-    """The four functions that come with Lumbre: in the checkout, or in what was installed."""
-    for folder in (PACKAGE.parent / "functions", PACKAGE / "shipped_functions"):
-        if (folder / "matmul.py").is_file():
-            return folder
-    raise ConfigurationError(
-        "the shipped functions are not here: give a folder of functions with --functions"
-    )
 
 
 def _start(settings: dict[str, object], log: Path) -> subprocess.Popen[bytes]:

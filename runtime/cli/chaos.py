@@ -98,7 +98,8 @@ def _check_target(url: str, allow_remote: bool) -> None:
 def _run(campaign: "Campaign", target: str | None, keep: bool) -> "Outcome":
     from loadtest.chaos.campaign import visit
     from loadtest.chaos.errors import ChaosError
-    from loadtest.chaos.folder import besiege, ending_on_sigterm
+    from loadtest.chaos.folder import besiege
+    from loadtest.ending import ending_on_sigterm
     from loadtest.servers import ServerError
     from runtime.cli import session
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest.demo.node import DemoFailed, demo_node, shipped
+from loadtest.demo.node import DemoFailed, demo_node
 from runtime.errors import ConfigurationError
 from tests.support import ROOT, eventually
 
@@ -101,7 +101,3 @@ def test_it_dies_with_a_demonstration_that_is_killed(functions: Path) -> None:
         assert answers(url)
         process.send_signal(signal.SIGKILL)
     eventually(lambda: not answers(url))
-
-
-def test_the_shipped_functions_are_found() -> None:
-    assert (shipped() / "matmul.py").is_file()
