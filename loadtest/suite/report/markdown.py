@@ -1,0 +1,342 @@
+"""`BENCHMARK_REPORT.md`: what a run found, in sentences first and then in tables."""
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+
+from loadtest.estimate import Estimate
+from loadtest.suite import quantity, table
+from loadtest.suite.quantity import NONE
+from loadtest.suite.report import findings
+from loadtest.suite.report.spreadsheet import meanings
+from loadtest.suite.results import JOB_RESULTS, Check, Parity
+from loadtest.suite.summary import Case, Comparison, Summary, Timing
+from runtime.model import Device
+
+PICTURE = "performance_comparison.png"
+SHEET = "performance_comparison.csv"
+
+
+def page(summary: Summary, *, picture: bool = True) -> str:
+    """The whole report; `picture` tells whether there is a figure beside it to show."""
+    parts = [
+        f"# Benchmark: {'CPU and GPU' if summary.has_gpu else 'CPU only'}",
+        *(f"> **{table.plain(warning)}**" for warning in findings.warnings(summary)),
+        table.plain(findings.opening(summary)),
+        *_found(summary),
+        *([f"![Seconds, speedups and shares of ceilings]({PICTURE})"] if picture else []),
+        *_where(summary),
+        *_how(summary),
+        *_cases(summary),
+        *_crossovers(summary),
+        *_ceilings(summary),
+        *_starts(summary),
+        *_parities(summary),
+        *_failures(summary),
+        *_again(summary),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _found(summary: Summary) -> list[str]:
+    lines = [
+        f"**{table.plain(case.name)}**: {table.plain(findings.finding(case, summary))}"
+        for case in summary.cases
+    ]
+    more = [
+        findings.parity(summary),
+        " ".join(findings.coldness(summary)),
+        _failed(summary),
+    ]
+    return ["## What was found", table.bullets(lines), *(table.plain(line) for line in more)]
+
+
+def _failed(summary: Summary) -> str:
+    failed = findings.failures(summary)
+    if not failed:
+        return ""
+    return f"Calls failed at {quantity.count(len(failed), 'size')}; they are listed below."
+
+
+def _where(summary: Summary) -> list[str]:
+    results = summary.results
+    machine = [
+        *results.machine,
+        ("load average", f"{results.load_before} before, {results.load_after} after"),
+        ("began", results.began_at),
+        ("whole run", f"{results.seconds:,.0f} s"),
+        ("plan", results.plan),
+        ("seed of the order", str(results.seed)),
+    ]
+    devices = []
+    for device in results.devices:
+        name = f"{device.name}, simulated: it computed on the CPU" if device.simulated else ""
+        devices.append((summary.label(device.kind), name or device.name))
+        if device.threads:
+            devices.append((f"{summary.label(device.kind)}: threads", str(device.threads)))
+        devices += [
+            (f"{summary.label(device.kind)}: {fact}", value) for fact, value in device.facts
+        ]
+    notes = table.bullets([table.plain(note) for note in results.notes])
+    return ["## Where", notes, table.texts(("device", ""), devices), table.texts(("", ""), machine)]
+
+
+def _how(summary: Summary) -> list[str]:
+    results = summary.results
+    confidence = quantity.percent(results.confidence)
+    return [
+        "## How it was measured",
+        f"""\
+Each case ran at each size in a warm replica, on each device, in a random order over all of them.
+The first calls are not counted. Calls were repeated until the {confidence} interval of the median
+was within ± {100 * results.precision:g} %, or until the plan's limits. A number is a median; in
+brackets stand its {confidence} interval and how many calls it is of. *Seconds* are of one piece of
+work on the device, its end waited for; transfers between host and GPU are timed apart. A *speedup*
+is CPU seconds over GPU seconds, and is given only where both devices gave the same result; *with
+transfers*, the copies in and out are added to the GPU's seconds. With too few calls for an interval
+(5 or less at 95 %), the ratio stands alone. `docs/benchmark-method.md` says how every number is
+made.""",
+    ]
+
+
+def _cases(summary: Summary) -> list[str]:
+    parts = []
+    for case in summary.cases:
+        parts += [
+            f"## {table.plain(case.name)}",
+            f"Function `{case.function}`, size `{case.axis}`; also given:"
+            f" {table.plain(_parameters(case)) or 'nothing'}.",
+            _times(case, summary),
+            _rates(case, summary),
+        ]
+    return parts
+
+
+def _parameters(case: Case) -> str:
+    """What every size was called with, beside the size."""
+    given = case.sizes[0].timings[0].cell.parameters
+    return ", ".join(f"{name} = {value}" for name, value in given.items() if name != case.axis)
+
+
+def _times(case: Case, summary: Summary) -> str:
+    if not summary.has_gpu:
+        rows = [
+            [_size(one), _seconds(one.cpu), _call(one.cpu), _stopped(one.cpu)] for one in case.sizes
+        ]
+        return table.markdown([case.axis, "CPU", "whole call", "repeated until"], rows)
+    gpu = summary.label("gpu")
+    head = [case.axis, "CPU", gpu, "in", "out", "speedup", "with transfers"]
+    rows = [
+        [
+            _size(one),
+            _seconds(one.cpu),
+            _seconds(one.gpu),
+            _plain_seconds(one.gpu.transfer_in if one.gpu else None),
+            _plain_seconds(one.gpu.transfer_out if one.gpu else None),
+            _speedup(one),
+            quantity.faster(one.with_transfers) if one.with_transfers else NONE,
+        ]
+        for one in case.sizes
+    ]
+    if summary.simulated:
+        head[5], head[6] = "speedup (of a simulation)", "with transfers (of a simulation)"
+    return table.markdown(head, rows)
+
+
+def _rates(case: Case, summary: Summary) -> str:
+    """Rates of work, and what they are of; nothing where the plan tells no work."""
+    if not any(timing.rate for one in case.sizes for timing in one.timings):
+        return ""
+    top = case.sizes[0].timings[0].cell.ceiling
+    of = f"of its `{top}`" if top else "of its ceiling"
+    devices: Sequence[Device] = ("cpu", "gpu") if summary.has_gpu else ("cpu",)
+    head = [case.axis, "work"]
+    for device in devices:
+        head += [summary.label(device), of]
+        head += [f"whole call on the {summary.label(device)}"] if summary.has_gpu else []
+    rows = []
+    for one in case.sizes:
+        cell = one.timings[0].cell
+        row = [_size(one), quantity.amount(cell.work, cell.unit or "") if cell.work else NONE]
+        for device in devices:
+            timing = one.cpu if device == "cpu" else one.gpu
+            row += [_rate(timing), _share(timing)]
+            row += [_call(timing)] if summary.has_gpu else []
+        rows.append(row)
+    return table.markdown(head, rows)
+
+
+def _crossovers(summary: Summary) -> list[str]:
+    if not summary.has_gpu:
+        return []
+    rows = []
+    for case in summary.cases:
+        for what, found in (
+            ("the work itself", case.crossover),
+            ("with transfers", case.crossover_with_transfers),
+        ):
+            if found:
+                rows.append((case.name, what, found.words, found.detail))
+    gpu = summary.label("gpu")
+    return [
+        "## From which size the GPU wins",
+        "Between two measured sizes the ratio is taken as a straight line on logarithmic axes.",
+        table.texts(("case", "counted", f"the {gpu} wins", "read off"), rows),
+    ]
+
+
+def _ceilings(summary: Summary) -> list[str]:
+    if not summary.tops:
+        return []
+    rows = [
+        (
+            summary.label(top.ceiling.device),
+            top.ceiling.name,
+            quantity.beside(top.rate, partial(quantity.amount, unit=top.ceiling.unit), "time"),
+            top.ceiling.detail,
+        )
+        for top in summary.tops
+    ]
+    return [
+        "## Ceilings",
+        "What each device was seen to do at most, in this run; shares above are of these medians."
+        " A share above 100 % is of work that fits into a cache, where a ceiling's does not.",
+        table.texts(("device", "ceiling", "measured", "by"), rows),
+    ]
+
+
+def _starts(summary: Summary) -> list[str]:
+    if not summary.starts:
+        return []
+    rows = [
+        [
+            f"{table.plain(start.case)}, {quantity.size(start.size)}",
+            summary.label(start.device),
+            quantity.seconds(start.start),
+            quantity.seconds(start.first),
+            quantity.seconds(start.warm),
+            quantity.seconds(start.extra),
+            NONE if start.worth is None else quantity.number(start.worth),
+            str(start.n),
+        ]
+        for start in summary.starts
+    ]
+    head = ["case, size", "device", "start", "first call", "warm call", "costs", "calls", "starts"]
+    return [
+        "## Cold starts",
+        "From the fork of a replica to its readiness, and its first call, whole; beside it the"
+        " median of warm calls with the same parameters. A cold start *costs* start and first call"
+        " less a warm one, and is worth as many warm *calls*. First calls are in no table above.",
+        table.markdown(head, rows),
+    ]
+
+
+def _parities(summary: Summary) -> list[str]:
+    if not summary.has_gpu:
+        return []
+    rows = []
+    for parity in summary.results.parities:
+        rows += [_checked(parity, check) for check in parity.checks] or [
+            (parity.case, quantity.size(parity.size), NONE, NONE, NONE, NONE, _verdict(parity))
+        ]
+    said = [
+        "## Whether the results agree",
+        findings.parity(summary),
+        "The same parameters went to both devices; a rule says how far apart a field may be.",
+    ]
+    head = ("case", "size", "field", "CPU", summary.label("gpu"), "rule", "")
+    return [*said, table.texts(head, rows)] if rows else said[:2]
+
+
+def _checked(parity: Parity, check: Check) -> tuple[str, ...]:
+    return (
+        parity.case,
+        quantity.size(parity.size),
+        check.field,
+        _value(check.cpu),
+        _value(check.gpu),
+        check.rule,
+        "holds" if check.holds else "DIFFERS",
+    )
+
+
+def _verdict(parity: Parity) -> str:
+    if parity.holds is None:
+        return f"not compared: {parity.reason}"
+    return "holds" if parity.holds else f"DIFFERS: {parity.reason}"
+
+
+def _value(value: float | None) -> str:
+    return NONE if value is None else f"{value:.10g}"
+
+
+def _failures(summary: Summary) -> list[str]:
+    failed = findings.failures(summary)
+    if not failed:
+        return ["## Failures", "No call failed."]
+    told = "Medians are of the calls that succeeded."
+    return ["## Failures", told, table.bullets([table.plain(line) for line in failed])]
+
+
+def _again(summary: Summary) -> list[str]:
+    results = summary.results
+    quick = " --quick" if results.quick else ""
+    columns = [[f"`{name}`", meaning] for name, meaning in meanings()]
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in columns)
+    return [
+        "## Again",
+        f"""\
+```sh
+lumbre bench --plan {shlex.quote(results.plan)} --seed {results.seed}{quick}
+lumbre report .              # these files again, from {JOB_RESULTS} alone
+lumbre report compare A B    # what changed between two runs, beyond noise
+```""",
+        f"Every call is in `{JOB_RESULTS}`; `{SHEET}` has a row for each case and size:",
+        f"| column | says |\n| --- | --- |\n{rows}",
+    ]
+
+
+def _size(one: Comparison) -> str:
+    return quantity.size(one.size)
+
+
+def _seconds(timing: Timing | None) -> str:
+    if timing is None:
+        return NONE
+    if timing.seconds is None:
+        return "failed" if timing.cell.failures else NONE
+    failed = f", {len(timing.cell.failures)} failed" if timing.cell.failures else ""
+    return _in_brackets(timing.seconds, failed)
+
+
+def _in_brackets(found: Estimate, more: str) -> str:
+    return f"{quantity.seconds(found.median)} ({quantity.within(found, quantity.seconds)}{more})"
+
+
+def _plain_seconds(value: float | None) -> str:
+    return NONE if value is None else quantity.seconds(value)
+
+
+def _speedup(one: Comparison) -> str:
+    if one.speedup is None:
+        return f"not printed: {table.plain(one.short)}"
+    within = quantity.within(one.speedup, quantity.number)
+    return f"**{quantity.times(one.speedup.median)}** ({within})"
+
+
+def _rate(timing: Timing | None) -> str:
+    if timing is None or timing.rate is None:
+        return NONE
+    return quantity.amount(timing.rate, f"{timing.cell.unit}/s")
+
+
+def _share(timing: Timing | None) -> str:
+    return NONE if timing is None or timing.share is None else quantity.percent(timing.share)
+
+
+def _call(timing: Timing | None) -> str:
+    return NONE if timing is None else _plain_seconds(timing.call)
+
+
+def _stopped(timing: Timing | None) -> str:
+    return NONE if timing is None else table.plain(timing.cell.stopped)

@@ -1,0 +1,334 @@
+"""What the numbers of a run say: medians, speedups, shares of ceilings, crossovers, cold starts.
+
+Computed from Results alone, and always the same from the same ones.  Every report is written from
+a Summary, so that no two reports can tell different numbers.
+"""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from loadtest.estimate import Estimate, estimate, ratio
+from loadtest.suite.crossover import Crossover, Point, crossover
+from loadtest.suite.results import Ceiling, Cell, Cold, DeviceFacts, Parity, Results, Sample
+from runtime.model import DEVICES, Device
+
+PER_DEVICE = {"repeat"}  # how often a call does its work; what one piece takes is not changed by it
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One case at one size on one device.  None: not one call succeeded."""
+
+    cell: Cell
+    seconds: Estimate | None  # of the work itself
+    total: Estimate | None  # with the transfers in and out
+    transfer_in: float | None  # median
+    transfer_out: float | None
+    call: float | None  # median of the whole call in the replica
+    rate: float | None  # of work a second, at the median; its unit is the cell's a second
+    share: float | None  # of the ceiling's median
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The warm calls that succeeded."""
+        return self.cell.samples
+
+    @property
+    def failures(self) -> str:
+        """`12 of 24 calls failed: out of memory (12 ×)`, or nothing."""
+        failed = Counter(self.cell.failures)
+        if not failed:
+            return ""
+        calls = len(self.cell.samples) + len(self.cell.failures)
+        reasons = "; ".join(
+            f"{reason} ({times} ×)" if len(failed) > 1 else reason
+            for reason, times in failed.most_common()
+        )
+        return f"{len(self.cell.failures)} of {calls} calls failed: {reasons}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One case at one size on both devices, or on the one that there is."""
+
+    case: str
+    axis: str
+    size: float
+    cpu: Timing | None
+    gpu: Timing | None
+    parity: Parity | None
+    speedup: Estimate | None  # CPU seconds over GPU seconds, of the work itself
+    with_transfers: Estimate | None  # CPU seconds over GPU seconds and its transfers
+    why: str  # why there is no speedup; empty where there is one
+
+    @property
+    def short(self) -> str:
+        """`why` without its details, for a cell of a table."""
+        return self.why.partition(": ")[0]
+
+    @property
+    def timings(self) -> tuple[Timing, ...]:
+        return tuple(timing for timing in (self.cpu, self.gpu) if timing)
+
+    @property
+    def failures(self) -> list[str]:
+        """Every device's failures: "on the GPU: 12 of 24 calls failed: …"."""
+        told = [(timing.cell.device, timing.failures) for timing in self.timings]
+        return [f"on the {device.upper()}, {failures}" for device, failures in told if failures]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case over its sizes, from the least up."""
+
+    name: str
+    function: str
+    axis: str
+    sizes: tuple[Comparison, ...]
+    crossover: Crossover | None  # None where there is no GPU to compare with
+    crossover_with_transfers: Crossover | None
+
+    @property
+    def best(self) -> Comparison | None:
+        """The largest size that has a speedup: what a case is quoted by."""
+        return next((one for one in reversed(self.sizes) if one.speedup), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the first caller pays on one device: medians over the replicas that were started."""
+
+    case: str
+    device: Device
+    size: float
+    start: float
+    first: float
+    warm: float
+    n: int
+
+    @property
+    def extra(self) -> float:
+        """Seconds that the first caller waits longer than one who finds a warm replica."""
+        return self.start + self.first - self.warm
+
+    @property
+    def worth(self) -> float | None:
+        """How many warm calls fit into that time; None where a warm one took none."""
+        return self.extra / self.warm if self.warm > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """One measured ceiling."""
+
+    ceiling: Ceiling
+    rate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that the reports say of a run."""
+
+    results: Results
+    cases: tuple[Case, ...]
+    tops: tuple[Top, ...]
+    starts: tuple[Start, ...]
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether any number here is of a GPU, or of a simulated one."""
+        return any(device.kind == "gpu" for device in self.results.devices)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the GPU only stands for one: it computed on the CPU."""
+        return any(device.simulated for device in self.results.devices)
+
+    def label(self, device: Device) -> str:
+        """What a device is called: `CPU`, `GPU`, `GPU (simulated)`."""
+        marked = any(d.kind == device and d.simulated for d in self.results.devices)
+        return f"{device.upper()} (simulated)" if marked else device.upper()
+
+    def device(self, kind: Device) -> DeviceFacts | None:
+        return next((found for found in self.results.devices if found.kind == kind), None)
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        return [one for case in self.cases for one in case.sizes]
+
+    @property
+    def calls(self) -> int:
+        """Warm calls that succeeded."""
+        return sum(len(cell.samples) for cell in self.results.cells)
+
+
+def summarize(results: Results) -> Summary:
+    """What a run's numbers say."""
+    tops = tuple(
+        Top(ceiling, estimate(ceiling.rates, results.confidence))
+        for ceiling in results.ceilings
+        if ceiling.rates
+    )
+    rates = {(top.ceiling.device, top.ceiling.name): top.rate.median for top in tops}
+    timings = {
+        (cell.case, cell.size, cell.device): _timing(cell, rates, results.confidence)
+        for cell in results.cells
+    }
+    parities = {(parity.case, parity.size): parity for parity in results.parities}
+    gpu = any(device.kind == "gpu" for device in results.devices)
+    cases = []
+    for name in dict.fromkeys(cell.case for cell in results.cells):
+        cells = [cell for cell in results.cells if cell.case == name]
+        sizes = sorted({cell.size for cell in cells})
+        compared = tuple(
+            _comparison(
+                cells[0],
+                size,
+                (timings.get((name, size, "cpu")), timings.get((name, size, "gpu"))),
+                parities.get((name, size)),
+                results,
+            )
+            for size in sizes
+        )
+        cases.append(_case(cells[0], compared, gpu))
+    return Summary(results, tuple(cases), tops, _starts(results.colds))
+
+
+def _timing(cell: Cell, rates: dict[tuple[Device, str], float], confidence: float) -> Timing:
+    samples = cell.samples
+    if not samples:
+        return Timing(cell, None, None, None, None, None, None, None)
+    seconds = estimate([sample.seconds for sample in samples], confidence)
+    rate = cell.work / seconds.median if cell.work and seconds.median > 0 else None
+    most = rates.get((cell.device, cell.ceiling)) if cell.ceiling else None
+    return Timing(
+        cell,
+        seconds,
+        estimate(_totals(cell), confidence),
+        statistics.median(sample.transfer_in for sample in samples),
+        statistics.median(sample.transfer_out for sample in samples),
+        statistics.median(sample.run for sample in samples),
+        rate,
+        rate / most if rate and most else None,
+    )
+
+
+def _totals(cell: Cell) -> list[float]:
+    return [sample.seconds + sample.transfer_in + sample.transfer_out for sample in cell.samples]
+
+
+def _comparison(
+    any_cell: Cell,
+    size: float,
+    timings: tuple[Timing | None, Timing | None],
+    parity: Parity | None,
+    results: Results,
+) -> Comparison:
+    cpu, gpu = timings
+    speedup = with_transfers = None
+    why = _why_none(cpu, gpu, parity, results)
+    if cpu and gpu and not why:
+        above = [sample.seconds for sample in cpu.cell.samples]
+        below = [sample.seconds for sample in gpu.cell.samples]
+        speedup = ratio(above, below, confidence=results.confidence)
+        with_transfers = ratio(above, _totals(gpu.cell), confidence=results.confidence)
+    return Comparison(
+        any_cell.case, any_cell.axis, size, cpu, gpu, parity, speedup, with_transfers, why
+    )
+
+
+def _why_none(
+    cpu: Timing | None, gpu: Timing | None, parity: Parity | None, results: Results
+) -> str:
+    """Why a speedup is not printed; empty where it may be: both devices did the same work."""
+    for device, timing in zip(DEVICES, (cpu, gpu), strict=True):
+        if timing is None:
+            return _absence(device, results)
+        if timing.seconds is None:
+            where = f"on the {device.upper()}, "
+            return where + (timing.failures or "no call was made")
+        if any(sample.seconds <= 0 for sample in timing.cell.samples):
+            return f"on the {device.upper()} it took less time than the clock can tell"
+    assert cpu and gpu
+    differs = _differing(cpu.cell, gpu.cell)
+    return differs or _unequal(parity)
+
+
+def _absence(device: Device, results: Results) -> str:
+    if not any(found.kind == device for found in results.devices):
+        return f"no {device.upper()} here"
+    if results.interrupted:
+        return f"not measured on the {device.upper()}: the run ended early"
+    return f"not measured on the {device.upper()}"
+
+
+def _differing(cpu: Cell, gpu: Cell) -> str:
+    """How the work of the two devices was not the same."""
+    names = (cpu.parameters.keys() | gpu.parameters.keys()) - PER_DEVICE
+    differ = [n for n in sorted(names) if cpu.parameters.get(n) != gpu.parameters.get(n)]
+    if differ:
+        return f"the devices had different parameters ({', '.join(differ)})"
+    return "" if cpu.work == gpu.work else "the devices did different amounts of work"
+
+
+def _unequal(parity: Parity | None) -> str:
+    """Why a parity does not allow a speedup."""
+    if parity is None:
+        return "the results were not compared"
+    if parity.holds is None:
+        return f"the results were not compared ({parity.reason})"
+    return "" if parity.holds else f"results differ: {disagreement(parity)}"
+
+
+def disagreement(parity: Parity) -> str:
+    """What differs: `checksum: CPU 1.5, GPU 1.75, and |cpu − gpu| ≤ 0.1 was asked for`."""
+    broken = [
+        f"{check.field}: CPU {_value(check.cpu)}, GPU {_value(check.gpu)}, and {check.rule}"
+        " was asked for"
+        for check in parity.checks
+        if not check.holds
+    ]
+    return "; ".join(broken) or parity.reason
+
+
+def _value(value: float | None) -> str:
+    return "none" if value is None else f"{value:.10g}"
+
+
+def _case(any_cell: Cell, sizes: tuple[Comparison, ...], gpu: bool) -> Case:
+    if not gpu:
+        return Case(any_cell.case, any_cell.function, any_cell.axis, sizes, None, None)
+    plain = [Point(one.size, one.speedup) for one in sizes if one.speedup]
+    whole = [Point(one.size, one.with_transfers) for one in sizes if one.with_transfers]
+    return Case(
+        any_cell.case,
+        any_cell.function,
+        any_cell.axis,
+        sizes,
+        crossover(plain, any_cell.axis),
+        crossover(whole, any_cell.axis),
+    )
+
+
+def _starts(colds: Iterable[Cold]) -> tuple[Start, ...]:
+    groups: dict[tuple[str, Device, float], list[Cold]] = defaultdict(list)
+    for cold in colds:
+        groups[cold.case, cold.device, cold.size].append(cold)
+    return tuple(
+        Start(
+            case,
+            device,
+            size,
+            _median([cold.start for cold in group]),
+            _median([cold.first for cold in group]),
+            _median([cold.warm for cold in group]),
+            len(group),
+        )
+        for (case, device, size), group in groups.items()
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
