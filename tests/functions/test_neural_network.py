@@ -314,7 +314,7 @@ def test_a_cancel_is_seen_between_two_batches(neural_network: ModuleType, contex
     assert len(taken) == 3
 
 
-def test_torchs_compiler_is_not_loaded(neural_network: ModuleType) -> None:
+def test_torchs_compiler_and_scikit_learn_are_not_loaded(neural_network: ModuleType) -> None:
     folder = Path(neural_network.__file__ or "").parent
     code = (
         "import sys, tempfile; from pathlib import Path; from runtime import Context;"
@@ -323,13 +323,20 @@ def test_torchs_compiler_is_not_loaded(neural_network: ModuleType) -> None:
         "heavy = {'sklearn', 'PIL', 'scipy', 'safetensors'} & set(sys.modules);"
         "assert not heavy, heavy;"
         "list(f.neural_network(c, epochs=1));"
-        "assert 'torch._dynamo' not in sys.modules"
+        "assert not {'torch._dynamo', 'sklearn'} & set(sys.modules)"
     )
     path = f"{folder}:{folder.parent}"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_digits_are_those_that_scikit_learn_gives(neural_network: ModuleType) -> None:
+    ours, theirs = neural_network.digits(), load_digits()
+    assert np.array_equal(ours.features, theirs.images)
+    assert np.array_equal(ours.labels, theirs.target)
+    assert ours.features.dtype == theirs.images.dtype
 
 
 @pytest.mark.parametrize(
