@@ -87,10 +87,10 @@ def seconds_axis(axes: Axes, end: float) -> None:
     axes.set_xlabel("seconds of load")
 
 
-def counts_axis(axes: Axes, label: str) -> None:
-    """Whole numbers from 0 on the y axis."""
+def counts_axis(axes: Axes, label: str, steps: int = 4) -> None:
+    """Whole numbers from 0 on the y axis, with about as many steps."""
     axes.set_ylim(0, max(1, axes.get_ylim()[1]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(steps, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_ylabel(label)
 

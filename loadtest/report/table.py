@@ -47,8 +47,8 @@ def where(summary: Summary) -> Table | None:
     rows = [cells for row in summary.good for cells in _phases(row)]
     head = ("function", "device", "phase", "n", "share", *_spread_head())
     caption = (
-        "Where the time went: phases of what succeeded; share is of the sum of the latencies, and"
-        " what is below “run” lies in the run"
+        "Phases of what succeeded; “run: …” are the function's own, within its run, and share is of"
+        " the sum of the latencies"
     )
     return Table(caption, head, tuple(rows), names=3) if rows else None
 
@@ -93,7 +93,7 @@ def decisions(summary: Summary) -> Table | None:
     changes = changed(summary.outcome.decided)
     rows = [
         (
-            f"{number(each.at)} s",
+            f"{each.at:,.2f} s",
             line(each.function),
             line(summary.device(each.device)),
             f"{each.before} → {each.after}",
@@ -118,7 +118,7 @@ def faults(summary: Summary) -> Table | None:
             line(each.function),
             count(each.count),
             share(_over(each.count, every)),
-            f"{number(each.first_at)} s",
+            f"{each.first_at:,.2f} s",
             line(each.example),
             line(each.invocation or NONE),
         )

@@ -211,7 +211,7 @@ def _row(plot: Axes, seen: Sequence[Observed], edges: list[float], colour: str, 
     )
     plot.stairs(ready, edges, baseline=None, color=colour, linewidth=1.2)
     plot.stairs(whole, edges, baseline=None, color=colour, linewidth=0.9, linestyle=":")
-    counts_axis(plot, "")
+    counts_axis(plot, "", 2)
     plot.set_ylim(0, max(1, *whole) * 1.35)
 
 
