@@ -52,6 +52,7 @@ class Client:
     ) -> None:
         self.plan = plan
         self.stage = 0  # the one that runs, from 0
+        self._loops = _loops(self, plan, folder)  # which may find the plan wanting
         self.timers = Timers()
         self.over = False  # nothing more is to be sent
         self.draining = False  # all was sent, and the last answers are to come
@@ -60,7 +61,6 @@ class Client:
         most = max([plan.connections, *_closed_connections(plan)])
         self.pool = Pool(address, most, plan.timeout, self)
         self.delayed = 0  # calls that a 429 makes wait
-        self._loops = _loops(self, plan, folder)
         self._reason: str | None = None
         self._halt = asyncio.Event()  # the load ends before its end
         self.tally: Tally
@@ -284,7 +284,7 @@ class _Closed:
     def start(self, at: float) -> None:
         self._end = at + self._stage.seconds
         for _ in range(self._stage.connections):
-            _User(self).send(at)
+            _User(self).send(clock())
 
     def take(self, now: float) -> bool:
         """Whether one more request is to be sent."""

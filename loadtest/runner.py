@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import time
 from dataclasses import replace
@@ -25,6 +26,8 @@ from loadtest.snapshot import Queue, Snapshot
 from loadtest.tally import MOST_COLDS
 
 SHOW_EVERY = 0.25  # seconds
+
+log = logging.getLogger(__name__)
 
 
 def run_plan(
@@ -137,7 +140,9 @@ async def _run(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):  # what was sent and measured is whole without it
+                log.error("the load was no longer watched or shown", exc_info=result)
 
 
 class _Shower:

@@ -1,6 +1,7 @@
 """A server that answers as a test wants: late, wrongly, with 429s, or not at all."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
@@ -52,8 +53,9 @@ async def ok(asked: Asked) -> Reply:
 class StandIn:
     """Listens on a port of loopback while it is entered; may be stopped and started again."""
 
-    def __init__(self, answer: Answerer = ok) -> None:
+    def __init__(self, answer: Answerer = ok, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self.tls = tls
         self.connections = 0  # on which something was asked
         self.requests = 0
         self.port = 0
@@ -62,7 +64,7 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
+        return f"http{'s' if self.tls else ''}://{LOOPBACK}:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -73,7 +75,7 @@ class StandIn:
 
     async def start(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

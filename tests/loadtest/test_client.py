@@ -1,6 +1,8 @@
 """Open and closed loops against servers that stall, refuse, throttle, cut and die."""
 
 import asyncio
+import shutil
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from loadtest.client import Client, Ended
 from loadtest.latencies import Latencies
 from loadtest.outcome import Fault, Group
 from loadtest.plan import Plan
+from loadtest.servers import certificate
 from loadtest.tally import Tally
 from tests.loadtest.standin import Asked, Reply, StandIn, http, ok, problem
 
@@ -391,6 +394,23 @@ async def test_a_second_stop_waits_for_nothing() -> None:
         load = await send(server, plan(closed(3, 60)), stop=stop, hurry=hurry)
     assert load.ended.unanswered == 3 == load.over
     assert load.ended.seconds < 4
+
+
+async def test_an_encrypted_connection_is_made_only_to_whom_it_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl program to make certificates with")
+    files = certificate.make(tmp_path / "certificates")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(files.server, files.server_key)
+    async with StandIn(tls=tls) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", f"{files.authority}")
+        trusting = await send(server, plan(closed(1, 60, requests=3)))
+        monkeypatch.setenv("SSL_CERT_FILE", f"{files.stranger}")
+        distrusting = await send(server, plan(closed(1, 60, requests=3)))
+    assert trusting.count("succeeded") == 3 and not trusting.faults
+    assert distrusting.count("tls") == 3 and "certificate" in distrusting.faults["tls"].example
 
 
 async def test_the_same_seed_sends_the_same_requests() -> None:
