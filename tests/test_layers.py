@@ -109,6 +109,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.suite.report.ieee"},
     {"loadtest.suite.report.folder"},
     {"loadtest.suite.report"},
+    {"loadtest.suite.__main__"},
     {"loadtest.document", "loadtest.request", "loadtest.slo"},
     {"loadtest.share", "loadtest.stage", "loadtest.trace"},
     {"loadtest.plan", "loadtest.mix"},

@@ -41,6 +41,7 @@ class Watch:
             console=console,
             auto_refresh=False,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("looking at this machine", total=None)
 

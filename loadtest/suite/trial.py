@@ -167,7 +167,8 @@ class Trial:
 
     def _hopeless(self) -> bool:
         failed = len(self.failures)
-        mostly = self._calls >= CALLS_TO_JUDGE and 2 * failed > self._calls
+        # One more, so that a function that fails every second call is measured by the others.
+        mostly = self._calls >= CALLS_TO_JUDGE and 2 * failed > self._calls + 1
         return mostly or self._failed_in_a_row >= FAILURES_IN_A_ROW
 
     def _spread(self) -> float | None:
