@@ -120,7 +120,7 @@ this paper adds.}"""
 def _method(summary: Summary) -> str:
     results = summary.results
     confidence = escape(quantity.percent(results.confidence))
-    precision = escape(quantity.percent(results.precision))
+    precision = escape(f"{100 * results.precision:g} %")
     compared = (
         r"""
 A \emph{speedup} is the median of CPU seconds over the median of GPU seconds. It is given only

@@ -5,8 +5,9 @@ this kind might have, with noise from a seed.  Nothing made here belongs into do
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 
 from loadtest.suite.results import (
@@ -37,7 +38,7 @@ class Made:
     rates: tuple[float, float]  # CPU, GPU
     overheads: tuple[float, float]  # seconds that even the least work takes
     moved: Callable[[float], tuple[float, float]]  # bytes in and out
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(hash=False)
 
 
 LADDER = (64, 256, 1024, 4096, 8192)
@@ -121,9 +122,10 @@ LINK = 5.2e10  # bytes a second between host and GPU, pinned
 PARITY_RULE = "|cpu − gpu| ≤ 1e-4 × n ** 1.5"
 
 
+@cache
 def made(
     gpu: Gpu = "real",
-    cases: Sequence[Made] = FOUR,
+    cases: tuple[Made, ...] = FOUR,
     samples: int = 24,
     seed: int = 1,
     slower: float = 1.0,
