@@ -77,7 +77,7 @@ FLOORS: list[set[str]] = [
     {"runtime.recorder_role", "runtime.worker_role"},
     {"runtime.gateway_role"},
     {"runtime.node", "runtime.roles"},
-    {"loadtest.servers.guard", "loadtest.servers.guarded"},
+    {"loadtest.ending", "loadtest.servers.guard", "loadtest.servers.guarded"},
     {"loadtest.servers.certificate", "loadtest.servers.postgres"},
     {"loadtest.servers.rabbit"},
     {"loadtest.servers.foreground"},
@@ -92,7 +92,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.chaos.folder", "loadtest.chaos.report"},
     {"loadtest.chaos.__main__"},
     {"loadtest.fingerprint", "loadtest.estimate", "loadtest.latencies", "loadtest.outcome"},
-    {"loadtest.suite", "loadtest.suite.results"},
+    {"loadtest.suite", "loadtest.suite.results", "loadtest.shipped"},
     {f"loadtest.suite.{m}" for m in ("formula", "machine", "progress", "schedule", "subject")},
     {"loadtest.suite.plan", "loadtest.suite.places"},
     {f"loadtest.suite.{m}" for m in ("case", "ceilings", "options", "trial")},
@@ -135,7 +135,7 @@ FLOORS: list[set[str]] = [
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
     {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
-    {"runtime.cli.doctor"},
+    {f"runtime.cli.{m}" for m in ("bench", "demo", "doctor", "loadtest", "report")},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.__main__"},
@@ -188,7 +188,7 @@ ONLY = {
         f"runtime.cli{m}"
         for m in ("", ".audits", ".batches", ".calls", ".chaos", ".doctor", ".flags", ".letters")
     }
-    | {"runtime.cli.roles", "runtime.cli.session"},
+    | {f"runtime.cli.{m}" for m in ("bench", "demo", "loadtest", "report", "roles", "session")},
 }
 
 

@@ -14,7 +14,19 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from runtime.cli import audits, batches, calls, chaos, doctor, letters, roles
+from runtime.cli import (
+    audits,
+    batches,
+    bench,
+    calls,
+    chaos,
+    demo,
+    doctor,
+    letters,
+    loadtest,
+    report,
+    roles,
+)
 from runtime.cli.flags import FAILED, Json, help_of, takes_settings
 from runtime.errors import LumbreError
 from runtime.settings import Settings, origin, read_settings, without_password
@@ -161,7 +173,7 @@ def _print_version(json: bool) -> None:
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Node": (up, settings, audits.audit, doctor.doctor, chaos.chaos, version),
+    "Node": (up, demo.demo, settings, audits.audit, doctor.doctor, chaos.chaos, version),
     "Roles": (roles.gateway, roles.worker, roles.recorder, roles.migrate),
     "Functions": (new, calls.functions, calls.describe, calls.invoke),
     "Invocations": (
@@ -174,6 +186,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Dead letters": (letters.letters, letters.replay_letters, letters.discard_letters),
     "Batches": (batches.batch, batches.batches, batches.results),
+    "Measuring": (loadtest.loadtest, bench.bench, report.report),
 }
 
 app.callback(invoke_without_command=True, help=help_of(root))(root)
