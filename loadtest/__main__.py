@@ -7,19 +7,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadtest.document import check
 from loadtest.live import watching
 from loadtest.plan import Plan, read_plan, simple
 from loadtest.runner import run_plan
-from loadtest.slo import parse as parse_slo
-from loadtest.summary import summary
 from runtime.errors import ConfigurationError
 
 URL = "http://127.0.0.1:8080"
 
 
 def main(line: Sequence[str] | None = None) -> int:
-    """Run a load test: 0 where it ran to its end and met its SLO, 1 where not, 2 where it cannot
-    be run as asked."""
+    """Run a load test: 0 where it ran to its end, got answers and met its SLO, 1 where not, 2 where
+    it cannot be run as asked."""
     parser = _parser()
     given = parser.parse_args(line)
     if (given.plan is None) == (given.function is None):
@@ -35,14 +34,14 @@ def main(line: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         told.print(str(error), style="red")
         return 2
-    Console(highlight=False, markup=False).print(summary(outcome))
-    if given.out:
-        from loadtest.report import write  # matplotlib, that a short look at a server needs not
+    from loadtest.report import terminal, write  # matplotlib, which nothing needs before
 
-        for path in write(outcome, given.out):
-            told.print(f"written: {path}")
-    whole = outcome.interrupted is None
-    return 0 if whole and all(goal.met for goal in outcome.objectives) else 1
+    Console(highlight=False, markup=False).print(terminal(outcome))
+    for path in write(outcome, given.out) if given.out else ():
+        told.print(f"written: {path}")
+    answered = any(group.status in ("succeeded", "accepted") for group in outcome.groups)
+    met = all(goal.met for goal in outcome.objectives)
+    return 0 if answered and met and not outcome.interrupted else 1
 
 
 def _plan(given: argparse.Namespace) -> Plan:
@@ -59,8 +58,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         )
     if given.slo is None:
         return plan
-    parse_slo(given.slo)
-    return plan.model_copy(update={"slo": given.slo})
+    return check(Plan, plan.filled() | {"slo": given.slo}, "load test")
 
 
 def _parser() -> argparse.ArgumentParser:

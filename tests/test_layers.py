@@ -118,7 +118,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.arrivals"},
     {f"loadtest.{m}" for m in ("address", "answer", "snapshot", "timers")},
     {"loadtest.faults", "loadtest.live", "loadtest.observer", "loadtest.tally"},
-    {"loadtest.bottleneck", "loadtest.connection", "loadtest.summary"},
+    {"loadtest.bottleneck", "loadtest.connection"},
     {"loadtest.pool"},
     {"loadtest.client"},
     {"loadtest.runner"},

@@ -160,8 +160,8 @@ def test_ctrl_c_ends_it_with_what_was_measured(
     long_load.send_signal(number)
     said, errors = long_load.communicate(timeout=30)
     assert long_load.returncode == 1
-    assert "requests succeeded in" in said
-    assert "it ended before its end: it was stopped after" in said
+    assert "succeeded in" in said
+    assert "it was stopped after" in " ".join(said.split())
     assert "Traceback" not in errors
 
 
@@ -169,12 +169,12 @@ def test_the_command_says_in_its_status_whether_the_slo_was_met(node: RunningNod
     few = ("--function=half", "--rate=20", "--seconds=0.5", f"--url={node.url}", "--quiet")
     met = subprocess.run(command(*few, "--slo=p50=30s"), cwd=ROOT, capture_output=True, text=True)
     assert (met.returncode, met.stderr) == (0, "")
-    assert "met: p50=30s" in met.stdout
+    assert "SLO met" in met.stdout
     missed = subprocess.run(
         command(*few, "--slo=p50=1us"), cwd=ROOT, capture_output=True, text=True
     )
     assert missed.returncode == 1
-    assert "not met: p50=1us" in missed.stdout
+    assert "SLO missed: p50=1us" in missed.stdout
 
 
 @pytest.mark.parametrize(
