@@ -57,7 +57,8 @@ def crossover(points: Sequence[Point], axis: str) -> Crossover:
         found = _once(*_neighbours(ordered, *changes[0]), axis)
     else:
         found = _often(clear, [_neighbours(ordered, *change) for change in changes], axis)
-    return replace(found, detail=found.detail + _doubt(ordered, axis))
+    few = " (by too few calls to be sure)" if any(p.ratio.low is None for p in ordered) else ""
+    return replace(found, words=found.words + few, detail=found.detail + _doubt(ordered, axis))
 
 
 def _throughout(ordered: Sequence[Point], clear: Sequence[Point]) -> str:

@@ -62,6 +62,7 @@ class Comparison:
     speedup: Estimate | None  # CPU seconds over GPU seconds, of the work itself
     with_transfers: Estimate | None  # CPU seconds over GPU seconds and its transfers
     why: str  # why there is no speedup; empty where there is one
+    differing: str  # what the devices were given apart, by the plan: "dtype: CPU float32, GPU tf32"
 
     @property
     def short(self) -> str:
@@ -89,6 +90,16 @@ class Case:
     sizes: tuple[Comparison, ...]
     crossover: Crossover | None  # None where there is no GPU to compare with
     crossover_with_transfers: Crossover | None
+
+    @property
+    def differing(self) -> str:
+        """What the devices were given apart, at any size."""
+        return next((one.differing for one in reversed(self.sizes) if one.differing), "")
+
+    def ceiling(self, device: Device) -> str | None:
+        """The name of what a device's rates are held against."""
+        cells = [t.cell for one in self.sizes for t in one.timings if t.cell.device == device]
+        return next((cell.ceiling for cell in cells if cell.ceiling), None)
 
     @property
     def best(self) -> Comparison | None:
@@ -235,7 +246,16 @@ def _comparison(
         speedup = ratio(above, below, confidence=results.confidence)
         with_transfers = ratio(above, _totals(gpu.cell), confidence=results.confidence)
     return Comparison(
-        any_cell.case, any_cell.axis, size, cpu, gpu, parity, speedup, with_transfers, why
+        any_cell.case,
+        any_cell.axis,
+        size,
+        cpu,
+        gpu,
+        parity,
+        speedup,
+        with_transfers,
+        why,
+        _differing(cpu, gpu),
     )
 
 
@@ -248,12 +268,11 @@ def _why_none(
             return _absence(device, results)
         if timing.seconds is None:
             where = f"on the {device.upper()}, "
-            return where + (timing.failures or "no call was made")
+            return where + (timing.failures or timing.cell.stopped or "no call was made")
         if any(sample.seconds <= 0 for sample in timing.cell.samples):
             return f"on the {device.upper()} it took less time than the clock can tell"
     assert cpu and gpu
-    differs = _differing(cpu.cell, gpu.cell)
-    return differs or _unequal(parity)
+    return _unequal(parity)
 
 
 def _absence(device: Device, results: Results) -> str:
@@ -264,13 +283,17 @@ def _absence(device: Device, results: Results) -> str:
     return f"not measured on the {device.upper()}"
 
 
-def _differing(cpu: Cell, gpu: Cell) -> str:
-    """How the work of the two devices was not the same."""
-    names = (cpu.parameters.keys() | gpu.parameters.keys()) - PER_DEVICE
-    differ = [n for n in sorted(names) if cpu.parameters.get(n) != gpu.parameters.get(n)]
-    if differ:
-        return f"the devices had different parameters ({', '.join(differ)})"
-    return "" if cpu.work == gpu.work else "the devices did different amounts of work"
+def _differing(cpu: Timing | None, gpu: Timing | None) -> str:
+    """What the devices were given apart, as a plan may want it: `dtype: CPU float32, GPU tf32`."""
+    if cpu is None or gpu is None:
+        return ""
+    mine, yours = cpu.cell.parameters, gpu.cell.parameters
+    told = [
+        f"{name}: CPU {mine.get(name, 'not given')}, GPU {yours.get(name, 'not given')}"
+        for name in sorted((mine.keys() | yours.keys()) - PER_DEVICE)
+        if mine.get(name) != yours.get(name)
+    ]
+    return "; ".join(told)
 
 
 def _unequal(parity: Parity | None) -> str:

@@ -23,14 +23,17 @@ Panel = Callable[[Axes], None]
 def picture(summary: Summary) -> bytes:
     """The PNG; the same bytes for the same results and the same matplotlib."""
     # Names of cases are text: a dollar sign in one begins no formula.
-    with matplotlib.rc_context(
-        {
-            "font.size": 11.5,
-            "text.parse_math": False,
-            "lines.linewidth": 1.6,
-            "lines.markersize": 5.5,
-            "errorbar.capsize": 3,
-        }
+    with (
+        panels.any_script(),
+        matplotlib.rc_context(
+            {
+                "font.size": 11.5,
+                "text.parse_math": False,
+                "lines.linewidth": 1.6,
+                "lines.markersize": 5.5,
+                "errorbar.capsize": 3,
+            }
+        ),
     ):
         figure = _figure(summary)
         out = io.BytesIO()

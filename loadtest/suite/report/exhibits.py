@@ -204,7 +204,9 @@ def _unchecked(summary: Summary) -> list[Sequence[str]]:
 def _median(timing: Timing | None) -> str:
     if timing is None:
         return NONE
-    return quantity.seconds(timing.seconds.median) if timing.seconds else "failed"
+    if timing.seconds is None:
+        return "failed" if timing.cell.failures else "none"
+    return quantity.seconds(timing.seconds.median)
 
 
 def _seconds(value: float | None) -> str:

@@ -85,14 +85,15 @@ def finding(case: Case, summary: Summary) -> str:
 
 
 def _shares(best: Comparison, gpu: str) -> str:
-    """Of what: how much of its own ceiling each device reached."""
-    if not best.cpu or not best.gpu or best.cpu.share is None or best.gpu.share is None:
-        return ""
-    return (
-        f" There the {gpu} reached {quantity.percent(best.gpu.share)} and the CPU"
-        f" {quantity.percent(best.cpu.share)} of its own measured ceiling"
-        f" ({best.gpu.cell.ceiling})."
-    )
+    """Of what: how much of its own ceiling each device reached, and what it was given."""
+    given = f" ({best.differing}.)" if best.differing else ""
+    told = [
+        f"the {label} reached {quantity.percent(timing.share)} of its measured ceiling"
+        f" ({timing.cell.ceiling})"
+        for label, timing in ((gpu, best.gpu), ("CPU", best.cpu))
+        if timing and timing.share is not None
+    ]
+    return f"{given} There {', and '.join(told)}." if told else given
 
 
 def _alone(case: Case, summary: Summary) -> str:

@@ -105,7 +105,8 @@ def _cases(summary: Summary) -> list[str]:
         parts += [
             f"## {table.plain(case.name)}",
             f"Function `{case.function}`, size `{case.axis}`; also given:"
-            f" {table.plain(_parameters(case)) or 'nothing'}.",
+            f" {table.plain(_parameters(case)) or 'nothing'}."
+            + (f" Given apart: {table.plain(case.differing)}." if case.differing else ""),
             _times(case, summary),
             _rates(case, summary),
         ]
@@ -113,9 +114,13 @@ def _cases(summary: Summary) -> list[str]:
 
 
 def _parameters(case: Case) -> str:
-    """What every size was called with, beside the size."""
-    given = case.sizes[0].timings[0].cell.parameters
-    return ", ".join(f"{name} = {value}" for name, value in given.items() if name != case.axis)
+    """What every call was given, beside the size."""
+    every = [timing.cell.parameters for one in case.sizes for timing in one.timings]
+    return ", ".join(
+        f"{name} = {value}"
+        for name, value in every[0].items()
+        if name != case.axis and all(given.get(name) == value for given in every)
+    )
 
 
 def _times(case: Case, summary: Summary) -> str:
@@ -147,12 +152,11 @@ def _rates(case: Case, summary: Summary) -> str:
     """Rates of work, and what they are of; nothing where the plan tells no work."""
     if not any(timing.rate for one in case.sizes for timing in one.timings):
         return ""
-    top = case.sizes[0].timings[0].cell.ceiling
-    of = f"of its `{top}`" if top else "of its ceiling"
     devices: Sequence[Device] = ("cpu", "gpu") if summary.has_gpu else ("cpu",)
     head = [case.axis, "work"]
     for device in devices:
-        head += [summary.label(device), of]
+        top = case.ceiling(device)
+        head += [summary.label(device), f"of its `{top}`" if top else "of its ceiling"]
         head += [f"whole call on the {summary.label(device)}"] if summary.has_gpu else []
     rows = []
     for one in case.sizes:
@@ -304,7 +308,7 @@ def _seconds(timing: Timing | None) -> str:
     if timing is None:
         return NONE
     if timing.seconds is None:
-        return "failed" if timing.cell.failures else NONE
+        return "failed" if timing.cell.failures else table.plain(timing.cell.stopped) or NONE
     failed = f", {len(timing.cell.failures)} failed" if timing.cell.failures else ""
     return _in_brackets(timing.seconds, failed)
 

@@ -6,7 +6,9 @@ show the same, each in its own size and type.
 
 import math
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,8 +24,17 @@ from runtime.model import DEVICES, Device
 COLOURS: dict[Device, str] = {"cpu": "#1f5fa8", "gpu": "#d1470c"}  # apart for the colour-blind, too
 PALE = "#f2b596"  # the GPU with its transfers
 GREY = "#666666"
+LONGEST = 32  # characters of a name
 BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # text over lines
 WHISKER = {"elinewidth": 0.8, "ecolor": "#333333"}
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Draw names that the font has no letters for, as boxes: the tables have them right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        yield
 
 
 def seconds_over_size(axes: Axes, case: Case, summary: Summary) -> None:
@@ -44,7 +55,7 @@ def seconds_over_size(axes: Axes, case: Case, summary: Summary) -> None:
     _line(axes, whole, COLOURS["gpu"], ":", "^")
     _differing(axes, case)
     _logarithmic(axes, case)
-    axes.set_title(case.name, fontweight="bold", loc="left")
+    axes.set_title(_name(case.name), fontweight="bold", loc="left")
     axes.grid(True, which="major", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
 
@@ -200,6 +211,11 @@ def _a_decade_at_least(axes: Axes) -> None:
     axes.set_ylim(0.9 * bottom, max(1.1 * high, 11 * bottom))
 
 
+def _name(text: str) -> str:
+    """A name as short as it must be not to crowd the panels out."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
 def _apart(sizes: Sequence[float]) -> list[str]:
     """The sizes as labels, but none where it would touch the next: the largest is always there."""
     places = [math.log10(size) if size > 0 else 0.0 for size in sizes]
@@ -267,11 +283,11 @@ def _title(axes: Axes, title: str, colours: Sequence[tuple[str, str]]) -> None:
 
 def _rows(axes: Axes, summary: Summary, at: Sequence[Comparison], *, ceiling: bool = False) -> None:
     labels = []
-    for one in at:
-        label = f"{one.case}\n{one.axis} = {quantity.size(one.size)}"
-        top = one.timings[0].cell.ceiling
-        if ceiling and top and top != one.case:
-            label += f"\nof {top}"
+    for case, one in zip(summary.cases, at, strict=True):
+        label = f"{_name(one.case)}\n{one.axis} = {quantity.size(one.size)}"
+        tops = [top for device in DEVICES if (top := case.ceiling(device))]
+        if ceiling and tops and set(tops) != {one.case}:
+            label += f"\nof {_name(' / '.join(dict.fromkeys(tops)))}"
         labels.append(label)
     axes.set_yticks(range(len(summary.cases)), labels)
     axes.set_ylim(len(summary.cases) - 0.4, -0.6)  # the first case on top

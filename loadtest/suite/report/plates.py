@@ -24,16 +24,19 @@ def plates(summary: Summary) -> dict[str, bytes]:
         drawn[SPEEDUPS] = lambda: _bars(summary, panels.speedups)
     if panels.has_ceilings(summary):
         drawn[CEILINGS] = lambda: _bars(summary, panels.ceilings)
-    with matplotlib.rc_context(
-        {
-            "pdf.fonttype": 42,  # TrueType: IEEE takes no Type 3 fonts
-            "text.parse_math": False,  # a dollar sign in a name begins no formula
-            "font.size": 7.0,
-            "axes.titlesize": 7.5,
-            "lines.linewidth": 1.0,
-            "lines.markersize": 3.0,
-            "errorbar.capsize": 1.5,
-        }
+    with (
+        panels.any_script(),
+        matplotlib.rc_context(
+            {
+                "pdf.fonttype": 42,  # TrueType: IEEE takes no Type 3 fonts
+                "text.parse_math": False,  # a dollar sign in a name begins no formula
+                "font.size": 7.0,
+                "axes.titlesize": 7.5,
+                "lines.linewidth": 1.0,
+                "lines.markersize": 3.0,
+                "errorbar.capsize": 1.5,
+            }
+        ),
     ):
         return {name: _pdf(draw()) for name, draw in drawn.items()}
 

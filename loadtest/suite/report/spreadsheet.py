@@ -84,16 +84,16 @@ def _device(device: Device) -> list[Column]:
         column("rate", "`work` over the median seconds, in `unit`", lambda t: t.rate),
         column(
             "of_ceiling",
-            "that rate over the device's own measured `ceiling` (1 is all of it)",
+            "that rate over the device's own measured ceiling (1 is all of it)",
             lambda t: t.share,
         ),
+        column("ceiling", "the name of that ceiling", lambda t: t.cell.ceiling),
     ]
 
 
 def _compared() -> list[Column]:
     return [
         Column("unit", "of both rates: `FLOP/s` or `B/s`", _unit),
-        Column("ceiling", "what the shares are of", lambda one: _any(one).cell.ceiling),
         Column(
             "transfer_in_seconds",
             "median, host to GPU",
@@ -113,6 +113,11 @@ def _compared() -> list[Column]:
             "speedup_with_transfers",
             "median CPU seconds over the median of GPU seconds plus transfers in and out",
             lambda one: one.with_transfers,
+        ),
+        Column(
+            "given_apart",
+            "parameters that the plan gives the devices apart, such as a format that only one has",
+            lambda one: one.differing,
         ),
         Column("why_no_speedup", "in words; empty where there is one", lambda one: one.why),
         Column(

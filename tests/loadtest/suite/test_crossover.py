@@ -84,6 +84,7 @@ def test_ties_beside_one_winner_are_not_called_wins() -> None:
 def test_a_ratio_without_interval_counts_and_is_named() -> None:
     found = crossover([point(1, 0.5, None), point(4, 2, None)], "n")
     assert found.size == pytest.approx(2)
+    assert found.words == "from n ≈ 2.00 on (by too few calls to be sure)"
     assert found.detail.endswith("too few calls for an interval at n = 1, 4")
 
 

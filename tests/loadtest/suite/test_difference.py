@@ -22,7 +22,7 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(**options: object) -> Results:
-    return runs.made(cases=CASES, **options)  # type: ignore[arg-type]
+    return runs.made(cases=CASES, **options)
 
 
 def shown(difference: Difference) -> str:

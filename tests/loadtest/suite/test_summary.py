@@ -138,6 +138,13 @@ def test_a_case_that_fails_wholly_has_no_numbers_and_says_why() -> None:
     assert one.why == "on the GPU, 3 of 3 calls failed: out of memory"
 
 
+def test_a_size_that_was_left_out_says_why() -> None:
+    stopped = "left out: a call would take about 37 s, and the plan allows 6 s"
+    one = summarize(with_cells(known(), samples=(), stopped=stopped)).comparisons[0]
+    assert one.why == f"on the GPU, {stopped}"
+    assert one.short == "on the GPU, left out"
+
+
 def test_too_few_calls_give_a_ratio_without_interval() -> None:
     for one in summarize(runs.made(cases=FEW, samples=5)).comparisons:
         assert one.speedup
@@ -157,24 +164,20 @@ def test_a_run_that_measured_nothing_is_summed_up() -> None:
     assert (summary.cases, summary.starts, summary.tops, summary.calls) == ((), (), (), 0)
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"work": 1.0}, "the devices did different amounts of work"),
-        ({"parameters": {"n": 1}}, "the devices had different parameters (dtype, n, seed)"),
-    ],
-)
-def test_devices_that_did_not_do_the_same_are_not_compared(
-    changes: dict[str, object], why: str
-) -> None:
-    found = summarize(with_cells(known(), **changes))
-    assert [one.why for one in found.comparisons] == [why]
+def test_what_a_plan_gives_the_devices_apart_is_told_and_compared() -> None:
+    """As TF32 is, which only a GPU has: whether the results agree decides."""
+    results = known()
+    given = {**results.cells[0].parameters, "dtype": "tf32"}
+    one = summarize(with_cells(results, parameters=given)).comparisons[0]
+    assert one.speedup
+    assert one.differing == "dtype: CPU float32, GPU tf32"
 
 
 def test_repetitions_within_a_call_may_differ_between_devices() -> None:
     results = known()
     given = {**results.cells[0].parameters, "repeat": 50}
-    assert summarize(with_cells(results, parameters=given)).comparisons[0].speedup
+    one = summarize(with_cells(results, parameters=given)).comparisons[0]
+    assert one.speedup and one.differing == ""
 
 
 def test_a_time_of_zero_gives_no_speedup() -> None:
@@ -182,6 +185,14 @@ def test_a_time_of_zero_gives_no_speedup() -> None:
     one = summarize(results).comparisons[0]
     assert one.why == "on the GPU it took less time than the clock can tell"
     assert one.gpu and one.gpu.rate is None
+
+
+def test_each_device_is_held_against_its_own_ceiling() -> None:
+    summary = summarize(with_cells(known(), ceiling="matmul tf32"))
+    (found,) = summary.cases
+    assert (found.ceiling("cpu"), found.ceiling("gpu")) == ("copy", "matmul tf32")
+    one = found.sizes[0]
+    assert one.cpu and one.gpu and (one.cpu.share, one.gpu.share) == (0.5, None)
 
 
 def test_without_a_ceiling_there_is_a_rate_and_no_share() -> None:
