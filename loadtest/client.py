@@ -8,8 +8,7 @@ time of sending it would go missing (coordinated omission: Gil Tene, "How NOT to
 """
 
 import asyncio
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +16,11 @@ from pathlib import Path
 from loadtest import faults
 from loadtest.address import Address
 from loadtest.answer import Answer, phases, retry_after
-from loadtest.arrivals import Arrival, arrivals
 from loadtest.connection import clock
-from loadtest.mix import Mix
+from loadtest.loop import loops
 from loadtest.plan import Plan
 from loadtest.pool import Call, Pool
-from loadtest.stage import Closed, OpenStage, Replay
+from loadtest.stage import Closed
 from loadtest.tally import Ending, Tally
 from loadtest.timers import Timers
 
@@ -52,7 +50,7 @@ class Client:
     ) -> None:
         self.plan = plan
         self.stage = 0  # the one that runs, from 0
-        self._loops = _loops(self, plan, folder)  # which may find the plan wanting
+        self._loops, self.notes = loops(self, plan, folder)  # which may find the plan wanting
         self.timers = Timers()
         self.over = False  # nothing more is to be sent
         self.draining = False  # all was sent, and the last answers are to come
@@ -214,136 +212,6 @@ class Client:
         self._reason = reason
         self.over = True
         self._halt.set()
-
-
-# ── loops ─────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Open:
-    """Sends requests when they are due, whatever became of those before.
-
-    `over` is set where the stage ends with its last request, as a trace does.
-    """
-
-    def __init__(self, client: Client, due: Iterator[Arrival], ends_early: bool) -> None:
-        self.over = asyncio.Event()
-        self.ended_at = 0.0  # the latest request was due
-        self._client = client
-        self._due = due
-        self._ends_early = ends_early
-        self._began = 0.0
-        self._coming: Arrival | None = None
-
-    @property
-    def unsent(self) -> bool:
-        """Whether there is more to come."""
-        return self._coming is not None
-
-    def start(self, at: float) -> None:
-        self._began = self.ended_at = at
-        self._advance()
-
-    def _advance(self) -> None:
-        """Wait for the next request to be due."""
-        self._coming = next(self._due, None)
-        if self._coming is not None:
-            self.ended_at = self._began + self._coming.at
-            self._client.timers.at(self.ended_at, self._send)
-        elif self._ends_early:
-            self.over.set()
-
-    def _send(self) -> None:
-        coming, client = self._coming, self._client
-        if coming is None or client.over:
-            return
-        intended = self.ended_at
-        client.tally.due(intended, clock())
-        client.pool.submit(Call(coming.request, intended))
-        self._advance()
-
-
-class _Closed:
-    """So many users, each of whom sends when the answer to the request before has come.
-
-    `over` is set once none of them sends any more.
-    """
-
-    unsent = False  # what they would send is due only when they do
-
-    def __init__(self, client: Client, stage: Closed, mix: Mix) -> None:
-        self.over = asyncio.Event()
-        self.ended_at = 0.0
-        self.client = client
-        self.mix = mix
-        self.think = stage.think
-        self._stage = stage
-        self._end = 0.0
-        self._left = stage.requests
-        self._users = stage.connections
-
-    def start(self, at: float) -> None:
-        self._end = at + self._stage.seconds
-        for _ in range(self._stage.connections):
-            _User(self).send(clock())
-
-    def take(self, now: float) -> bool:
-        """Whether one more request is to be sent."""
-        if self.client.over or now >= self._end or self._left == 0:
-            self._users -= 1
-            if not self._users:
-                self.ended_at = min(now, self._end)
-                self.over.set()
-            return False
-        if self._left is not None:
-            self._left -= 1
-        return True
-
-
-class _User:
-    """Sends one request after the other."""
-
-    __slots__ = ("_loop",)
-
-    def __init__(self, loop: _Closed) -> None:
-        self._loop = loop
-
-    def next(self, now: float) -> None:
-        """The answer is there, or the fault."""
-        think = self._loop.think
-        if think:
-            due = now + think
-            self._loop.client.timers.at(due, lambda: self.send(due))
-        else:
-            self.send(now)
-
-    def send(self, due: float) -> None:
-        loop, client = self._loop, self._loop.client
-        now = clock()
-        if loop.take(now):
-            client.tally.due(due, now)
-            client.pool.submit(Call(loop.mix.next(), float("nan"), self))
-
-
-def _loops(client: Client, plan: Plan, folder: Path) -> Sequence[_Open | _Closed]:
-    """A loop for each stage, all drawing from one mix; traces and files are read here."""
-    mix = Mix(plan.mix, plan.rng("mix"), folder) if plan.mix else None
-    stages: Sequence[Closed | OpenStage] = plan.stages
-    numbered = enumerate(stages)
-    return [_loop(client, s, mix, plan.rng(f"stage {n}"), folder) for n, s in numbered]
-
-
-def _loop(
-    client: Client,
-    stage: Closed | OpenStage,
-    mix: Mix | None,
-    rng: random.Random,
-    folder: Path,
-) -> _Open | _Closed:
-    if isinstance(stage, Closed):
-        assert mix is not None  # the plan has seen to it
-        return _Closed(client, stage, mix)
-    due = arrivals(stage, mix, rng, folder)
-    return _Open(client, due, ends_early=isinstance(stage, Replay))
 
 
 def _closed_connections(plan: Plan) -> Iterator[int]:

@@ -33,6 +33,7 @@ class Observer:
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         self.observed: list[Observed] = []
         self.notes: list[str] = []
+        self.functions: frozenset[str] | None = None  # that a node has; None of what is no node
         self._url = url
         self._client = httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=tls or False)
         self._missed = 0
@@ -51,11 +52,13 @@ class Observer:
             root = await self._get("/")
             if root.get("name") != "lumbre":
                 raise Unobserved("GET / does not say that it is one of Lumbre's")
-            told = described(_items(await self._get("/functions")), await self._version())
+            items = _items(await self._get("/functions"))
+            told = described(items, await self._version())
         except Unobserved as why:
             self.notes.append(f"the node was not observed: {why}")
             return facts
         self._is_node = True
+        self.functions = frozenset(str(item["name"]) for item in items)
         return [*facts, *told]
 
     async def watch(self, began: float) -> None:

@@ -24,6 +24,7 @@ from loadtest.outcome import Observed, Outcome
 from loadtest.plan import Plan
 from loadtest.snapshot import Queue, Snapshot
 from loadtest.tally import MOST_COLDS
+from runtime.errors import ConfigurationError
 
 SHOW_EVERY = 0.25  # seconds
 
@@ -88,6 +89,7 @@ async def run(
     machine = await asyncio.to_thread(fingerprint, None)
     async with Observer(address.url, address.tls) as observer:
         node = await observer.node()
+        _check_served(plan, address.url, observer.functions)
         client = Client(plan, address, folder, silence)
         shower = _Shower(client, observer, watch, address)
         began_at = time.time()
@@ -212,8 +214,16 @@ def _queue(seen: Observed) -> Queue:
     )
 
 
+def _check_served(plan: Plan, url: str, served: frozenset[str] | None) -> None:
+    """ConfigurationError where a node does not have what the plan asks for, before all is 404."""
+    asked = {share.function for share in plan.mix}
+    if served is not None and (missing := sorted(asked - served)):
+        there = ", ".join(sorted(served)) or "none"
+        raise ConfigurationError(f"{url} has no function {missing[0]!r}; there are: {there}")
+
+
 def _notes(client: Client, observer: Observer, ended: Ended) -> tuple[str, ...]:
-    notes = list(observer.conclude())
+    notes = [*client.notes, *observer.conclude()]
     if left := client.tally.colds_left_out:
         notes.append(f"only the first {MOST_COLDS:,} cold starts are listed: {left:,} more came")
     if ended.unanswered:

@@ -120,6 +120,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.faults", "loadtest.live", "loadtest.observer", "loadtest.tally"},
     {"loadtest.bottleneck", "loadtest.connection"},
     {"loadtest.pool"},
+    {"loadtest.loop"},
     {"loadtest.client"},
     {"loadtest.runner"},
     {f"loadtest.report.{m}" for m in ("block", "quantity", "spread", "step")},

@@ -69,7 +69,6 @@ def _rebuild(source: Path, out: Path | None, ieee: bool) -> None:
 
 def _compare(before: Path, after: Path, out: Path | None) -> None:
     from loadtest.suite.difference import compare
-
     from loadtest.suite.results import read
     from runtime.cli import session
 
