@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadtest.shipped import shipped
 from loadtest.suite.options import Options
 from loadtest.suite.plan import BENCH
 from loadtest.suite.progress import Lines, Watch
@@ -32,19 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return WRONG
-    for file in write(results, given.out, ieee=given.ieee, console=console):
+    written = write(results, given.out, ieee=given.ieee, console=console)
+    if not given.events and len(written) > 1:
+        from loadtest.suite.report import terminal
+
+        Console().print(terminal(results))
+    for file in written:
         console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
-    if results.interrupted:
-        console.print(f"interrupted: {results.interrupted}", markup=False, highlight=False)
     return 0 if any(cell.samples for cell in results.cells) else NOTHING
 
 
 def options(given: argparse.Namespace) -> Options:
     """What the arguments ask for; without a seed, a new one is drawn, and told in the results."""
     return Options(
-        folders=tuple(
-            Path(folder).expanduser().resolve() for folder in given.functions.split(":") if folder
-        ),
+        folders=folders(given.functions),
         seed=secrets.randbelow(2**31) if given.seed is None else given.seed,
         plan=given.plan,
         quick=given.quick,
@@ -53,6 +55,14 @@ def options(given: argparse.Namespace) -> Options:
         simulate_gpu=given.simulate_gpu,
         threads=given.threads,
     )
+
+
+def folders(named: str | None) -> tuple[Path, ...]:
+    """Those that are named, else `functions` here, else the shipped ones."""
+    if named is None and not Path("functions").is_dir():
+        return (shipped(),)
+    parts = (named or "functions").split(":")
+    return tuple(Path(part).expanduser().resolve() for part in parts if part)
 
 
 def write(results: Results, folder: Path, *, ieee: bool, console: Console) -> list[Path]:
@@ -89,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="few sizes and few calls")
     add("--plan", type=Path, default=BENCH, help="cases in YAML (default: the one that is shipped)")
-    add("--functions", default="functions", help="folders of function files, colon-separated")
+    add("--functions", metavar="FOLDERS", help="of function files, colon-separated (functions)")
     add("--function", action="append", default=[], metavar="NAME", help="only this; repeatable")
     add("--device", choices=("cpu", "gpu", "both"), default="both")
     add("--seed", type=int, help="of the order of the calls (default: drawn, and told)")

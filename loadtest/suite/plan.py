@@ -53,6 +53,7 @@ class Effort(Strict):
     confidence: float = Field(0.95, ge=0.5, lt=1, description="of that interval")
     least: int = Field(7, ge=1, le=1000, description="samples of a cell")
     most: int = Field(40, ge=1, le=10_000, description="samples of a cell")
+    # Three times that while a cell has fewer than the least samples.
     limit: Seconds = Field(20.0, description="seconds of warm calls a cell may take")
     longest: Seconds = Field(30.0, description="seconds; a call expected to take more is left out")
     discard: int = Field(2, ge=1, le=100, description="warm-up calls of a cell")

@@ -15,6 +15,7 @@ from runtime.model import Device
 
 FAILURES_IN_A_ROW = 5  # after which a cell is given up
 CALLS_TO_JUDGE = 10  # from which on more failures than successes end a cell
+LONGER = 3  # times the limit, for a cell with fewer than the least samples
 WARMING = 0.25  # of the limit: what warm-up may take, once there was one call
 LONGEST_MESSAGE = 500  # characters kept of each failure
 
@@ -162,8 +163,8 @@ class Trial:
             self.stopped = f"± {100 * spread:.2g} % after {n}"
         elif n >= effort.most:
             self.stopped = f"{n} samples"
-        elif self._spent >= effort.limit:
-            self.stopped = "time" if self.samples else "failures"
+        elif self._spent >= effort.limit * (LONGER if 0 < n < effort.least else 1):
+            self.stopped = "time" if n else "failures"
 
     def _hopeless(self) -> bool:
         failed = len(self.failures)

@@ -67,9 +67,18 @@ def test_a_cell_ends_with_the_precision_or_with_the_most_samples(times: list[flo
 
 def test_time_ends_a_cell() -> None:
     one = warmed()
-    one.take(answer(1.0), 15)
-    assert one.stopped is None
-    one.take(answer(2.0), 5.5)
+    for number in range(8):
+        assert one.stopped is None
+        one.take(answer(1.0 + number), 2.5)
+    assert one.stopped == "time"
+
+
+def test_with_few_samples_it_may_take_three_times_as_long() -> None:
+    one = warmed()
+    for number in range(3):
+        one.take(answer(1.0 + number), 19)
+        assert one.stopped is None
+    one.take(answer(4.0), 4)
     assert one.stopped == "time"
 
 
