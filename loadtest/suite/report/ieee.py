@@ -124,9 +124,10 @@ def _method(summary: Summary) -> str:
     compared = (
         r"""
 A \emph{speedup} is the median of CPU seconds over the median of GPU seconds. It is given only
-where both devices got the same parameters and their results agree within the tolerances of
-Table~\ref{tab:parity}. Transfers between host and device are timed apart; speedups \emph{with
-transfers} add both to the GPU's seconds. Intervals of speedups are percentile
+where the results of both agree within the tolerances of Table~\ref{tab:parity}; parameters that
+were given to the devices apart, as a number format that only one has, are named with it.
+Transfers between host and device are timed apart; speedups \emph{with transfers} add both to the
+GPU's seconds. Intervals of speedups are percentile
 bootstraps~\cite{efron} with both samples resampled independently. The \emph{crossover} is the size
 at which the ratio is 1, interpolated between measured sizes on logarithmic axes."""
         if summary.has_gpu and any(parity.checks for parity in results.parities)

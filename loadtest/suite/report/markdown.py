@@ -246,7 +246,7 @@ def _parities(summary: Summary) -> list[str]:
     said = [
         "## Whether the results agree",
         findings.parity(summary),
-        "The same parameters went to both devices; a rule says how far apart a field may be.",
+        "A rule says how far apart a field of the two results may be.",
     ]
     head = ("case", "size", "field", "CPU", summary.label("gpu"), "rule", "")
     return [*said, table.texts(head, rows)] if rows else said[:2]

@@ -24,6 +24,7 @@ from runtime.model import DEVICES, Device
 COLOURS: dict[Device, str] = {"cpu": "#1f5fa8", "gpu": "#d1470c"}  # apart for the colour-blind, too
 PALE = "#f2b596"  # the GPU with its transfers
 GREY = "#666666"
+FARTHEST = 10  # times a median; a whisker that goes on leaves the panel
 LONGEST = 32  # characters of a name
 BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # text over lines
 WHISKER = {"elinewidth": 0.8, "ecolor": "#333333"}
@@ -91,7 +92,7 @@ def speedups(axes: Axes, summary: Summary) -> None:
             continue
         _bar(axes, row - 0.2, best.speedup, COLOURS["gpu"])
         _bar(axes, row + 0.2, best.with_transfers, PALE)
-        reach += [best.speedup.median, best.with_transfers.median]
+        reach += [*_reach(best.speedup), *_reach(best.with_transfers)]
     axes.set_xscale("log")
     axes.axvline(1, color="#333333", linewidth=1)
     high, low = max(reach), min(reach)
@@ -250,8 +251,13 @@ def _bar(axes: Axes, at: float, found: Estimate, colour: str) -> None:
     )
     told = f"{quantity.times(found.median)}, {quantity.count(found.n, 'call')}"
     # The number of a bar to the left of 1 × stands right of it, clear of the names of the rows.
-    edge = max(1.0, found.high or found.median)
-    _told(axes, edge, at, told)
+    _told(axes, max(1.0, *_reach(found)), at, told)
+
+
+def _reach(found: Estimate) -> tuple[float, float]:
+    """How far a bar and its whiskers are shown: an interval without end would hide the bars."""
+    low, high = found.low or found.median, found.high or found.median
+    return max(low, found.median / FARTHEST), min(high, found.median * FARTHEST)
 
 
 def _told(axes: Axes, right_of: float, at: float, words: str) -> None:

@@ -63,6 +63,6 @@ def _timing(timing: Timing | None) -> list[Text]:
         failed = timing is not None and timing.cell.failures
         return [Text("failed", style="red") if failed else Text(NONE), Text(NONE)]
     spread = timing.seconds.spread
-    beside = "" if spread is None else f" ± {quantity.percent(spread)}"
+    beside = "" if spread is None else f" ± {quantity.percent(spread) if spread < 1 else '> 100 %'}"
     share = NONE if timing.share is None else quantity.percent(timing.share)
     return [Text(f"{quantity.seconds(timing.seconds.median)}{beside}"), Text(share)]

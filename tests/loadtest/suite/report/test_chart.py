@@ -113,6 +113,18 @@ def test_bars_say_their_number_and_how_many_calls_it_is_of() -> None:
     assert len(told) == 2 * len(runs.FOUR)
 
 
+def test_an_interval_without_end_neither_hides_the_bars_nor_their_numbers() -> None:
+    results = runs.made(cases=runs.FOUR[:1], samples=7)
+    last = results.cells[-1]  # the GPU's largest size, with one call that took for ever
+    slow = (*last.samples[:-2], *(replace(s, seconds=1e6) for s in last.samples[-2:]))
+    wild = replace(results, cells=(*results.cells[:-1], replace(last, samples=slow[:7])))
+    axes = drawn(panels.speedups, wild)
+    low, high = axes.get_xlim()
+    assert high / low < 1e5
+    for text in axes.texts:
+        assert low < text.xy[0] < high  # type: ignore[attr-defined]
+
+
 def test_where_there_is_no_speedup_the_bar_says_why() -> None:
     results = runs.made(cases=runs.FOUR[:1])
     for size in runs.FOUR[0].sizes:
