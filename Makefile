@@ -11,7 +11,7 @@ FUNCTIONS ?= functions
 SEEDS ?= 10
 COUNT ?= 20000
 
-.PHONY: help run rabbitmq test chaos servers install bench bench-rabbitmq check format clean
+.PHONY: help run rabbitmq test chaos servers install bench bench-generator bench-rabbitmq check format clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, whe
 bench: $(VENV)/tested servers ## measure the budgets, side by side with others; writes docs/benchmarks.md
 	$(BIN)/python -m loadtest.budgets.embedded
 	$(BIN)/python -m loadtest.budgets.rabbitmq
+
+bench-generator: $(VENV)/tested # the load test beside wrk, which must be installed
+	$(BIN)/python -m loadtest.budgets.generator
 
 bench-rabbitmq: $(VENV)/tested servers # only what goes over RabbitMQ
 	$(BIN)/python -m loadtest.budgets.rabbitmq

@@ -93,6 +93,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.chaos.__main__"},
     {"loadtest.fingerprint", "loadtest.estimate", "loadtest.latencies", "loadtest.outcome"},
     {"loadtest.suite", "loadtest.suite.results", "loadtest.shipped"},
+    {"loadtest.suite.event"},
     {f"loadtest.suite.{m}" for m in ("formula", "machine", "progress", "schedule", "subject")},
     {"loadtest.suite.plan", "loadtest.suite.places"},
     {f"loadtest.suite.{m}" for m in ("case", "ceilings", "options", "trial")},
@@ -141,7 +142,7 @@ FLOORS: list[set[str]] = [
     {"runtime.__main__"},
     {"loadtest.__main__"},
     {"loadtest.budgets"},
-    {f"loadtest.budgets.{m}" for m in ("row", "closed", "echo", "pace")},
+    {f"loadtest.budgets.{m}" for m in ("row", "closed", "delayed", "echo", "pace")},
     {f"loadtest.budgets.{m}" for m in ("cpu", "environment", "page", "peers")},
     {f"loadtest.budgets.{m}" for m in ("peers.work", "memory", "report", "server")},
     {f"loadtest.budgets.peers.{m}" for m in ("starlette_app", "dramatiq_actors", "aiopika_worker")},
@@ -150,7 +151,7 @@ FLOORS: list[set[str]] = [
     {f"loadtest.budgets.{m}" for m in ("contestant", "benchmark", "distributed")},
     {f"loadtest.budgets.{m}" for m in ("starts", "backlog", "comparison", "rivals")},
     {f"loadtest.budgets.{m}" for m in ("flood", "records", "arena")},
-    {"loadtest.budgets.embedded", "loadtest.budgets.rabbitmq"},
+    {f"loadtest.budgets.{m}" for m in ("embedded", "generator", "rabbitmq")},
 ]
 ANYWHERE = {"runtime", "autoscaler", "loadtest"}  # a package's own public names
 

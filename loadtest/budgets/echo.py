@@ -13,4 +13,6 @@ async def echo(request: Request) -> JSONResponse:
     return JSONResponse(await request.json())
 
 
-app = Starlette(routes=[Route("/echo", echo, methods=["POST"])])
+# The load test asks for /invoke/{function}.
+PATHS = ("/echo", "/invoke/echo")
+app = Starlette(routes=[Route(path, echo, methods=["POST"]) for path in PATHS])

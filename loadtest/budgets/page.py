@@ -8,7 +8,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench`; run it to have your own machine's numbers here."""
-SECTIONS = ("One process", "Over RabbitMQ")  # in the order of the page; others are dropped
+# In the order of the page; others are dropped.
+SECTIONS = ("One process", "Over RabbitMQ", "The load test")
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
