@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from loadtest.suite.block import Block, Tell
+from loadtest.suite.block import Block
 from loadtest.suite.case import Case
 from loadtest.suite.entry import Entry
+from loadtest.suite.event import Tell
 from loadtest.suite.parity import compared, unchecked
 from loadtest.suite.results import Parity
 from loadtest.suite.trial import Trial

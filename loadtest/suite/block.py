@@ -3,7 +3,7 @@
 One warm replica on each device serves them all, so that replicas and memory stay few.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from loadtest.estimate import estimate
@@ -11,6 +11,7 @@ from loadtest.suite.caller import Caller
 from loadtest.suite.case import Case
 from loadtest.suite.choice import fastest
 from loadtest.suite.entry import Entry
+from loadtest.suite.event import Tell
 from loadtest.suite.plan import Effort, Values
 from loadtest.suite.results import Sample
 from loadtest.suite.schedule import Schedule
@@ -18,9 +19,6 @@ from loadtest.suite.trial import Trial
 from runtime.model import Device
 
 TELLING = 0.1  # of the longest call: what one must have taken to tell how long a larger one takes
-
-Event = dict[str, Any]
-Tell = Callable[[Event], None]
 
 
 class Block:

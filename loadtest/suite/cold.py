@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from loadtest.suite.block import Tell
 from loadtest.suite.entry import Entry
+from loadtest.suite.event import Tell
 from loadtest.suite.results import Cold
 from loadtest.suite.schedule import Schedule
 from loadtest.suite.subject import CallFailed, Subject

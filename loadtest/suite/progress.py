@@ -5,13 +5,13 @@ The line is drawn between calls only, so that drawing takes nothing from what is
 
 import time
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-Event = dict[str, Any]
+from loadtest.suite.event import Event
 
 DRAW_EVERY = 0.2  # seconds, at the most often
 

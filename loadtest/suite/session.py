@@ -14,18 +14,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from loadtest.fingerprint import load_average
-from loadtest.suite import ceilings
 from loadtest.suite.agreement import Agreement
-from loadtest.suite.block import Block, Event, Tell
+from loadtest.suite.block import Block
 from loadtest.suite.caller import Caller
 from loadtest.suite.case import Case
-from loadtest.suite.ceilings import Unmeasured
+from loadtest.suite.ceilings import Ceilings
 from loadtest.suite.cold import ColdStarts
+from loadtest.suite.event import Event, Tell
 from loadtest.suite.machine import cpu_facts, cpu_name, gpu_facts, machine_facts, other_work
 from loadtest.suite.options import Options
 from loadtest.suite.places import find_places
 from loadtest.suite.plan import read_plan
-from loadtest.suite.results import Ceiling, Cold, DeviceFacts, Results
+from loadtest.suite.results import Cold, DeviceFacts, Results
 from loadtest.suite.schedule import Schedule
 from loadtest.suite.selection import check_folders, refresh, select
 from loadtest.suite.subject import CallFailed, Subject
@@ -39,8 +39,7 @@ FACTS_LIMIT = 120.0  # seconds that a replica may take to tell what torch is
 async def run(options: Options, tell: Tell, stop: asyncio.Event | None = None) -> Results:
     """Measure what was asked for; `stop` ends it early, with what was measured until then.
 
-    Events are dicts with `event`: began, ceiling, note, sample, cell, parity, cold, ended.  Must
-    run in the main thread.  ConfigurationError where plan or folders cannot be used.
+    Must run in the main thread.  ConfigurationError where plan or folders cannot be used.
     """
     session = Session(options, tell)
     return await session.run(stop or asyncio.Event())
@@ -83,7 +82,7 @@ class Session:
         self._blocks: list[Block] = []
         self._agreements: dict[int, Agreement] = {}  # by block
         self._devices: list[DeviceFacts] = []
-        self._ceilings: list[Ceiling] = []
+        self._ceilings: Ceilings | None = None
         self._colds: list[Cold] = []
         self._interrupted: str | None = None
         self._done = 0  # cells
@@ -120,6 +119,8 @@ class Session:
                 await self._prepare()
                 for block in self.schedule.shuffled(self._blocks):
                     await self._measure_block(block)
+                if self._ceilings:
+                    await self._ceilings.measure()
             finally:
                 self._catalog.close()
 
@@ -137,7 +138,13 @@ class Session:
         self._divide(selection.cases)
         self._tell_began()
         if torch and self.plan.ceilings and self._blocks:
-            await self._measure_ceilings()
+            self._ceilings = Ceilings(
+                self.places.found,
+                lambda device: self._subject("suite_ceiling", device),
+                self._tell,
+                quick=self.options.quick,
+            )
+            await self._ceilings.measure()
 
     async def _look_at_devices(self) -> None:
         """Ask torch, in a replica on each device; a GPU that cannot be used is none."""
@@ -179,20 +186,6 @@ class Session:
             block = Block(own, caller, self.effort, self.schedule, self._tell)
             self._blocks.append(block)
             self._agreements[id(block)] = Agreement(block, self.places.absent, self._tell)
-
-    async def _measure_ceilings(self) -> None:
-        subjects = {d: self._subject("suite_ceiling", d) for d in self.places.found}
-        try:
-            async for found in ceilings.measure(subjects, quick=self.options.quick):
-                if isinstance(found, Unmeasured):
-                    self._note(f"{found.device}: no ceiling {found.name}: {found.reason}")
-                    continue
-                self._ceilings.append(found)
-                told = {"device": found.device, "name": found.name, "unit": found.unit}
-                self._tell({"event": "ceiling", **told, "rates": list(found.rates)})
-        finally:
-            for subject in subjects.values():
-                await subject.close()
 
     async def _measure_block(self, block: Block) -> None:
         try:
@@ -237,7 +230,7 @@ class Session:
             load_before=self._load_before,
             load_after=load_average(),
             devices=tuple(self._devices),
-            ceilings=tuple(self._ceilings),
+            ceilings=tuple(self._ceilings.best.values()) if self._ceilings else (),
             cells=tuple(entry.cell() for block in self._blocks for entry in block.entries),
             colds=tuple(self._colds),
             parities=tuple(
@@ -245,16 +238,19 @@ class Session:
                 for block in self._blocks
                 for parity in self._agreements[id(block)].parities()
             ),
-            notes=tuple([*self.notes, *(note for block in self._blocks for note in block.notes)]),
+            notes=tuple(self._all_notes()),
             interrupted=self._interrupted,
         )
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def _note(self, text: str) -> None:
-        self.notes.append(text)
-        self._tell({"event": "note", "text": text})
+    def _all_notes(self) -> list[str]:
+        """Those of the run, its ceilings and its blocks."""
+        notes = list(self.notes)
+        if self._ceilings:
+            notes += self._ceilings.notes
+        return notes + [note for block in self._blocks for note in block.notes]
 
     def _tell_began(self) -> None:
         devices = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest.suite import ceilings
-from loadtest.suite.ceilings import Unmeasured
+from loadtest.suite.ceilings import Ceilings
 from loadtest.suite.results import Ceiling
 from loadtest.suite.session import OWN
 from loadtest.suite.subject import Place, Subject
@@ -28,19 +28,26 @@ async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
     own.close()
 
 
+def ceilings_of(
+    catalog: Catalog, folder: Path, *places: Place, told: list[Any] | None = None
+) -> Ceilings:
+    spec, by_device = catalog.functions["suite_ceiling"], {p.device: p for p in places}
+    return Ceilings(
+        by_device,
+        lambda device: Subject(spec, by_device[device], catalog.zygote, folder / "blobs"),
+        (told if told is not None else []).append,
+        quick=True,
+    )
+
+
 async def test_every_ceiling_has_rates_of_every_repetition(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ceilings, "QUICK_SECONDS", 0.01)
-    spec = catalog.functions["suite_ceiling"]
-    subjects: dict[Device, Subject] = {
-        place.device: Subject(spec, place, catalog.zygote, tmp_path / "blobs")
-        for place in (CPU, SIMULATED)
-    }
-    found: list[Any] = [each async for each in ceilings.measure(subjects, quick=True)]
-    for subject in subjects.values():
-        await subject.close()
-    assert [(each.device, each.name) for each in found] == [
+    told: list[Any] = []
+    measured = ceilings_of(catalog, tmp_path, CPU, SIMULATED, told=told)
+    await measured.measure()
+    assert list(measured.best) == [
         ("cpu", "matmul float32"),
         ("cpu", "matmul bfloat16"),
         ("cpu", "copy"),
@@ -49,22 +56,40 @@ async def test_every_ceiling_has_rates_of_every_repetition(
         ("gpu", "matmul bfloat16"),
         ("gpu", "copy"),
     ]
-    for each in found:
-        assert isinstance(each, Ceiling)
+    assert [(event["device"], event["name"]) for event in told] == list(measured.best)
+    for each in measured.best.values():
         assert len(each.rates) == 10
         assert min(each.rates) > 0
         assert "10 repetitions after 3 discarded" in each.detail
-    assert found[0].detail.startswith("1024 × 1024 product")
-    assert (found[0].unit, found[2].unit) == ("FLOP/s", "B/s")
+    product, copy = measured.best["cpu", "matmul float32"], measured.best["cpu", "copy"]
+    assert product.detail.startswith("1024 × 1024 product")
+    assert (product.unit, copy.unit) == ("FLOP/s", "B/s")
 
 
 async def test_a_ceiling_that_cannot_be_measured_says_why(catalog: Catalog, tmp_path: Path) -> None:
-    spec = catalog.functions["suite_ceiling"]
     tiny = Place("cpu", None, False, 1, 2**40, 1)
-    subject = Subject(spec, tiny, catalog.zygote, tmp_path / "blobs")
-    found = [each async for each in ceilings.measure({"cpu": subject}, quick=True)]
-    await subject.close()
-    assert all(isinstance(each, Unmeasured) and "room" in each.reason for each in found)
+    measured = ceilings_of(catalog, tmp_path, tiny)
+    await measured.measure()
+    assert measured.best == {}
+    assert len(measured.notes) == 3
+    assert all("is not known: InvalidInput: room" in note for note in measured.notes)
+
+
+def test_the_better_of_two_times_counts_and_a_change_is_told() -> None:
+    def seen(*rates: float) -> Ceiling:
+        return Ceiling("gpu", "copy", "B/s", rates, "")
+
+    def unused(device: Device) -> Subject:
+        raise AssertionError(device)
+
+    measured = Ceilings(["gpu"], unused, lambda _: None, quick=True)
+    for found in (seen(1e9, 2e9, 3e9), seen(2.2e9), seen(1e9)):
+        measured._keep(found)
+    assert measured.best["gpu", "copy"].rates == (2.2e9,)
+    assert measured.notes == [
+        "the gpu changed its speed: copy was 2.2 GB/s before the run and 1 after it; the better"
+        " counts"
+    ]
 
 
 def test_a_real_gpu_is_measured_in_every_format_and_both_ways() -> None:
