@@ -22,6 +22,7 @@ from runtime.model import DEVICES
 
 NOTHING = 1  # exit status: no cell has a sample
 WRONG = 2  # exit status: it could not begin
+STOPPED = 130  # exit status, as a shell gives it: a second Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return WRONG
+    except KeyboardInterrupt:
+        console.print("stopped at once: nothing was written", markup=False, highlight=False)
+        return STOPPED
     written = write(results, given.out, ieee=given.ieee, console=console)
     if not given.events and len(written) > 1:
         from loadtest.suite.report import terminal

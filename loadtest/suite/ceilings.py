@@ -52,7 +52,11 @@ class Ceilings:
     async def measure(self) -> None:
         """Measure all of them; what cannot be measured becomes a note."""
         for device in self._devices:
-            subject = self._fork(device)
+            try:
+                subject = self._fork(device)
+            except CallFailed as error:
+                self._note(f"the {device}'s ceilings are not known: {error}")
+                continue
             try:
                 for name in names(subject.place):
                     await self._one(subject, device, name)

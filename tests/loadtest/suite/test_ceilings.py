@@ -10,7 +10,7 @@ from loadtest.suite import ceilings
 from loadtest.suite.ceilings import Ceilings
 from loadtest.suite.results import Ceiling
 from loadtest.suite.session import OWN
-from loadtest.suite.subject import Place, Subject
+from loadtest.suite.subject import CallFailed, Place, Subject
 from runtime.catalog import Catalog
 from runtime.model import Device
 
@@ -73,6 +73,17 @@ async def test_a_ceiling_that_cannot_be_measured_says_why(catalog: Catalog, tmp_
     assert measured.best == {}
     assert len(measured.notes) == 3
     assert all("is not known: InvalidInput: room" in note for note in measured.notes)
+
+
+async def test_without_its_function_no_ceiling_is_known() -> None:
+    def fork(device: Device) -> Subject:
+        raise CallFailed("suite_ceiling cannot be used: no torch")
+
+    measured = Ceilings(["cpu"], fork, lambda _: None, quick=True)
+    await measured.measure()
+    assert measured.notes == [
+        "the cpu's ceilings are not known: suite_ceiling cannot be used: no torch"
+    ]
 
 
 def test_the_better_of_two_times_counts_and_a_change_is_told() -> None:
