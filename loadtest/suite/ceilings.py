@@ -44,6 +44,7 @@ class Ceilings:
     ) -> None:
         self.best: dict[tuple[Device, str], Ceiling] = {}
         self.notes: list[str] = []
+        self._drifted: dict[Device, list[str]] = {}  # what was faster before than after, or reverse
         self._devices = list(devices)
         self._fork = fork
         self._tell = tell
@@ -62,6 +63,7 @@ class Ceilings:
                     await self._one(subject, device, name)
             finally:
                 await subject.close()
+        self._note_drift()
 
     async def _one(self, subject: Subject, device: Device, name: str) -> None:
         unit: Literal["FLOP/s", "B/s"] = "FLOP/s" if name.startswith("matmul") else "B/s"
@@ -85,12 +87,17 @@ class Ceilings:
             return
         old, new = statistics.median(before.rates), statistics.median(found.rates)
         if max(old, new) > DRIFT * min(old, new):
-            self._note(
-                f"the {found.device} changed its speed: {found.name} was {old / 1e9:.4g}"
-                f" G{found.unit} before the run and {new / 1e9:.4g} after it; the better counts"
-            )
+            told = f"{found.name} {old / 1e9:.4g} and {new / 1e9:.4g} G{found.unit}"
+            self._drifted.setdefault(found.device, []).append(told)
         if new > old:
             self.best[found.device, found.name] = found
+
+    def _note_drift(self) -> None:
+        for device, told in self._drifted.items():
+            self._note(
+                f"the {device} changed its speed, before and after the calls: {'; '.join(told)};"
+                " the better counts"
+            )
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

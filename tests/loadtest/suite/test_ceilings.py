@@ -97,8 +97,9 @@ def test_the_better_of_two_times_counts_and_a_change_is_told() -> None:
     for found in (seen(1e9, 2e9, 3e9), seen(2.2e9), seen(1e9)):
         measured._keep(found)
     assert measured.best["gpu", "copy"].rates == (2.2e9,)
+    measured._note_drift()
     assert measured.notes == [
-        "the gpu changed its speed: copy was 2.2 GB/s before the run and 1 after it; the better"
+        "the gpu changed its speed, before and after the calls: copy 2.2 and 1 GB/s; the better"
         " counts"
     ]
 
