@@ -13,7 +13,7 @@ from loadtest.suite.results import Ceiling
 from loadtest.suite.subject import CallFailed, Place, Subject
 from runtime.model import Device
 
-SECONDS, QUICK_SECONDS = 4.0, 0.8  # that growing products of one number format may take
+SECONDS, QUICK_SECONDS = 4.0, 0.5  # that growing products of one number format may take
 LIMIT = 120.0  # seconds that one ceiling may take
 DRIFT = 1.25  # times faster before than after, or the reverse, is worth a note
 FORMATS: dict[Device, tuple[str, ...]] = {
