@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from loadtest.outcome import Generator
+from loadtest.quantity import duration
 from loadtest.tally import Row, Tally, histogram
 
 BUSY = 0.9  # share of a core: one process of Python can use one
@@ -43,7 +44,7 @@ def reasons(rows: Sequence[Row], most: int) -> tuple[str, ...]:
             else "something else had the processor, or a turn of its loop took that long"
         )
         told.append(
-            f"in {_seconds(late)} requests left up to {worst.late * 1e3:,.0f} ms after their time"
+            f"in {_seconds(late)} requests left up to {duration(worst.late)} after their time"
             f" though a connection was free or could be made: {why}"
         )
     if capped := [row for row in rows if row.capped]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from loadtest.slo import duration
+from loadtest.quantity import counted, duration
 from loadtest.snapshot import Queue, Snapshot, dumps, loads
 
 LINE_EVERY = 5.0  # seconds between two lines where there is no terminal
@@ -139,7 +139,7 @@ def _row(text: Text, name: str, value: str, more: str = "", style: str = "") -> 
 
 def _latencies(values: Iterable[float | None]) -> str:
     names = zip(("p50", "p95", "p99"), values, strict=True)
-    return ", ".join(f"{name} {'–' if v is None else duration(v)}" for name, v in names)
+    return ", ".join(f"{name} {duration(v)}" for name, v in names)
 
 
 def _busy(queues: Iterable[Queue]) -> list[Queue]:
@@ -153,7 +153,7 @@ def _state(queue: Queue) -> str:
     counts = ((queue.busy, "busy"), (queue.starting, "starting"))
     states = [f"{number} {name}" for number, name in counts if number]
     told = f" ({', '.join(states)})" if states else ""
-    return f"{queue.replicas} replica{'' if queue.replicas == 1 else 's'}{told}"
+    return f"{counted(queue.replicas, 'replica')}{told}"
 
 
 def main() -> None:

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 from loadtest.latencies import Latencies
 from loadtest.outcome import TOTAL, Group, Objective, Outcome
+from loadtest.quantity import duration, rate, share
 from runtime.errors import ConfigurationError
 
 SUCCEEDED = frozenset({"succeeded", "accepted"})
 THROTTLED = "throttled"  # the fault of a request that was given up because of 429s
+DIGITS = 4  # one more than elsewhere: a bound may be missed by little
 NONE = "none"  # measured where nothing was answered
 EXAMPLE = "p99=200ms,errors=0.1%"
 
@@ -84,10 +86,10 @@ class Goal:
 
     def _told(self, value: float) -> str:
         if self.measure == "percentile":
-            return duration(value)
+            return duration(value, DIGITS)
         if self.measure == "throughput":
-            return f"{value:.4g}/s"
-        return f"{100 * value:.4g} %"
+            return rate(value, DIGITS)
+        return share(value, DIGITS)
 
 
 def parse(text: str) -> tuple[Goal, ...]:
@@ -96,13 +98,6 @@ def parse(text: str) -> tuple[Goal, ...]:
     if not parts:
         raise ConfigurationError(f"the SLO is empty: write goals such as {EXAMPLE}")
     return tuple(_goal(part) for part in parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that people would say them in, to four digits."""
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.4g} µs"
-    return f"{seconds * 1e3:.4g} ms" if seconds < 1 else f"{seconds:.4g} s"
 
 
 def _goal(text: str) -> Goal:

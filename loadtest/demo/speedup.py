@@ -1,12 +1,12 @@
 """GPU beside CPU, as a load test saw them: run times of the same calls, function by function."""
 
-import math
 from dataclasses import dataclass
 
 from rich.table import Table
 
 from loadtest.latencies import Latencies
 from loadtest.outcome import Group, Outcome
+from loadtest.quantity import duration, times
 from runtime.model import Status
 
 RUN = "run"  # the phase that is the function's own time in its replica
@@ -58,12 +58,12 @@ def table(found: list[Pair]) -> Table:
     for name in ("function", "CPU run p50", "GPU run p50", "CPU / GPU", "n"):
         out.add_column(name, justify="left" if name == "function" else "right")
     for pair in found:
-        ratio = pair.cpu / pair.gpu if pair.gpu else math.nan
+        ratio = pair.cpu / pair.gpu if pair.gpu else None
         out.add_row(
             pair.function,
-            f"{pair.cpu * 1e3:.3g} ms",
-            f"{pair.gpu * 1e3:.3g} ms",
-            f"{ratio:.2f} ×" if pair.enough else f"fewer than {FEWEST}",
+            duration(pair.cpu),
+            duration(pair.gpu),
+            times(ratio) if pair.enough else f"fewer than {FEWEST}",
             f"{pair.n[0]}, {pair.n[1]}",
         )
     return out

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from loadtest.report.quantity import duration
+from loadtest.quantity import tick
 
 WIDTH = 6.0  # inches; 432 of the SVG's units
 SIZE = 10.5  # of letters
@@ -110,7 +110,7 @@ def latency_axis(axes: Axes, low: float, high: float, *, vertical: bool = False)
         axes.set_xlim(low, high)
     axis.set_major_locator(LogLocator(10, subs=steps, numticks=12))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
 
 
 def plain_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -10,10 +10,11 @@ import orjson
 import yaml
 
 from loadtest.faults import EXPLANATIONS
+from loadtest.line import line
 from loadtest.outcome import Facts, Outcome
+from loadtest.quantity import count, counted, duration, rate, share
 from loadtest.report import table
 from loadtest.report.block import Block, Code, Paragraph, Plot, Points, Report, Section, Terms, Tone
-from loadtest.report.quantity import count, counted, duration, line, rate, share
 from loadtest.report.step import steps
 from loadtest.report.summary import Summary
 

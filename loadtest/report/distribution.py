@@ -10,6 +10,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from loadtest.latencies import Latencies
+from loadtest.line import short
+from loadtest.quantity import duration, percentile, share, tick
 from loadtest.report.canvas import (
     GPU_HATCH,
     INK,
@@ -21,7 +23,6 @@ from loadtest.report.canvas import (
     legend,
     plain_rows,
 )
-from loadtest.report.quantity import duration, percentile, share, short
 from loadtest.report.spread import bins
 from loadtest.report.summary import Summary
 from loadtest.report.table import REST, grouped, parts
@@ -102,7 +103,7 @@ def colds(summary: Summary) -> Figure:
     plain_rows(plot, names)
     plot.set_xlim(left=0)
     plot.xaxis.set_major_locator(MaxNLocator(6))
-    plot.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
+    plot.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     bars = {"replica starts": PHASES["start"], REST: PHASES[REST]}
     keys = {name: Patch(facecolor=colour) for name, colour in bars.items()}
     legend(figure, [plot], keys)

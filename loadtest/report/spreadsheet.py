@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 
-from loadtest.report.quantity import percentile
+from loadtest.quantity import percentile
 from loadtest.report.spread import PERCENTILES
 from loadtest.report.summary import Summary
 

@@ -12,8 +12,9 @@ from functools import cached_property
 
 from loadtest.faults import ACCEPTED, SUCCEEDED, THROTTLED
 from loadtest.latencies import Latencies
+from loadtest.line import line
 from loadtest.outcome import TOTAL, Group, Outcome
-from loadtest.report.quantity import counted, duration, line, rate, share
+from loadtest.quantity import counted, duration, rate, share
 from loadtest.report.spread import NOTHING, Spread, spread
 
 GOOD = (SUCCEEDED, ACCEPTED)

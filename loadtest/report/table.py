@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from statistics import median
 
 from loadtest.latencies import SCALE, SHORTEST
+from loadtest.line import line
 from loadtest.outcome import TOTAL, ColdStart, Decided, Facts
+from loadtest.quantity import NONE, count, duration, given, percentile, rate, share
 from loadtest.report.block import Table
-from loadtest.report.quantity import NONE, count, duration, line, number, percentile, rate, share
 from loadtest.report.spread import Spread
 from loadtest.report.summary import Row, Summary, phases
 
@@ -97,7 +98,7 @@ def decisions(summary: Summary) -> Table | None:
             line(each.function),
             line(summary.device(each.device)),
             f"{each.before} → {each.after}",
-            number(each.backlog),
+            given(each.backlog),
             line(each.reason),
         )
         for each in changes[:MOST]

@@ -8,10 +8,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from loadtest.faults import EXPLANATIONS, NO_FAULTS
+from loadtest.line import line
 from loadtest.outcome import Outcome
+from loadtest.quantity import count
 from loadtest.report import table
 from loadtest.report.block import Table
-from loadtest.report.quantity import count, line
 from loadtest.report.summary import Summary
 
 KEPT = ("function", "device", "status", "n", "p50", "p95", "p99", "max")  # columns

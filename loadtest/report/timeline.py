@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from loadtest.line import short
 from loadtest.outcome import Decided, Observed, Second
 from loadtest.report.canvas import (
     GPU_HATCH,
@@ -20,7 +21,6 @@ from loadtest.report.canvas import (
     legend,
     seconds_axis,
 )
-from loadtest.report.quantity import short
 from loadtest.report.step import MOST, Step, steps
 from loadtest.report.summary import Summary
 from loadtest.report.table import changed

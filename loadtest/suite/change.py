@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from loadtest import quantity
 from loadtest.estimate import Estimate, estimate, ratio
-from loadtest.suite import quantity
 from loadtest.suite.results import Ceiling, Cell, Results
 from runtime.model import Device
 
@@ -33,7 +33,7 @@ class Subject:
     @property
     def words(self) -> str:
         """`matmul float32, 8,192`."""
-        return self.case if self.size is None else f"{self.case}, {quantity.size(self.size)}"
+        return self.case if self.size is None else f"{self.case}, {quantity.given(self.size)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def measured(results: Results) -> dict[Subject, Measured]:
     for (case, device, size), values in colds.items():
         alike = (("simulated", simulated.get(device, "unknown")),)
         found[Subject("cold start", case, device, size)] = Measured(
-            tuple(values), quantity.seconds, False, alike
+            tuple(values), quantity.duration, False, alike
         )
     for ceiling in results.ceilings:
         subject = Subject("ceiling", ceiling.name, ceiling.device, None)
@@ -97,12 +97,12 @@ def _of_cell(cell: Cell, simulated: str) -> dict[Subject, Measured]:
     whole = tuple(s.seconds + s.transfer_in + s.transfer_out for s in cell.samples)
     found = {
         Subject("the work itself", cell.case, cell.device, cell.size): Measured(
-            seconds, quantity.seconds, False, alike
+            seconds, quantity.duration, False, alike
         )
     }
     if whole != seconds:
         found[Subject("with transfers", cell.case, cell.device, cell.size)] = Measured(
-            whole, quantity.seconds, False, alike
+            whole, quantity.duration, False, alike
         )
     return found
 

@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
+from loadtest import quantity
 from loadtest.suite.caller import Caller
 from loadtest.suite.case import Case
 from loadtest.suite.plan import Effort, Values
@@ -47,8 +48,8 @@ def _note(case: Case, size: float, took: list[tuple[float, int]], best: int) -> 
     ways = case.given["cpu"]
     names = {k for way in ways for k in way if any(other.get(k) != way[k] for other in ways)}
     said = [", ".join(f"{k}={way[k]}" for k in sorted(names & way.keys())) for way in ways]
-    told = "; ".join(f"{said[number]}: {1e3 * seconds:.3g} ms" for seconds, number in took)
-    where = f"{case.axis} = {size:g}"
+    told = "; ".join(f"{said[number]}: {quantity.duration(seconds)}" for seconds, number in took)
+    where = f"{case.axis} = {quantity.given(size)}"
     if not took:
         return f"{case.name}: the CPU is called with {said[best]}: no way worked at {where}"
     return f"{case.name}: the CPU is called with {said[best]}, its fastest at {where} ({told})"

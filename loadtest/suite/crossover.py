@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from loadtest import quantity
 from loadtest.estimate import Estimate
-from loadtest.suite import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _once(below: Point, above: Point, axis: str) -> Crossover:
 def _often(
     clear: Sequence[Point], crossings: Sequence[tuple[Point, Point]], axis: str
 ) -> Crossover:
-    wins = ", ".join(quantity.size(point.size) for point in clear if point.gpu_wins)
+    wins = ", ".join(quantity.given(point.size) for point in clear if point.gpu_wins)
     places = ", ".join(_about(_between(a, b)) for a, b in crossings)
     return Crossover(
         None, f"at {axis} = {wins} only (crosses more than once)", f"near {axis} ≈ {places}"
@@ -92,14 +92,14 @@ def _often(
 
 
 def _range(points: Sequence[Point]) -> str:
-    first, last = quantity.size(points[0].size), quantity.size(points[-1].size)
+    first, last = quantity.given(points[0].size), quantity.given(points[-1].size)
     return f"{first} to {last}" if len(points) > 1 else first
 
 
 def _doubt(ordered: Sequence[Point], axis: str) -> str:
     """Which sizes say little, and why."""
-    tied = [quantity.size(point.size) for point in ordered if point.tied]
-    few = [quantity.size(point.size) for point in ordered if point.ratio.low is None]
+    tied = [quantity.given(point.size) for point in ordered if point.tied]
+    few = [quantity.given(point.size) for point in ordered if point.ratio.low is None]
     told = f"; no winner at {axis} = {', '.join(tied)}: the interval holds 1 ×" if tied else ""
     return told + (f"; too few calls for an interval at {axis} = {', '.join(few)}" if few else "")
 
@@ -113,7 +113,7 @@ def _between(a: Point, b: Point) -> float:
 
 
 def _place(point: Point) -> str:
-    return f"{quantity.size(point.size)} ({quantity.times(point.ratio.median)})"
+    return f"{quantity.given(point.size)} ({quantity.times(point.ratio.median)})"
 
 
 def _about(size: float) -> str:

@@ -7,9 +7,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.suite import quantity, surroundings
+from loadtest import quantity
+from loadtest.quantity import NONE
+from loadtest.suite import surroundings
 from loadtest.suite.change import THRESHOLD, Change, Subject, Verdict, changes, measured
-from loadtest.suite.quantity import NONE
 from loadtest.suite.results import Results
 from loadtest.suite.table import bullets, plain, texts
 from runtime.model import Device
@@ -51,11 +52,11 @@ class Difference:
         beyond = [c for c in self.compared if c.ratio and not _holds_one(c)]
         called = len(self.of("slower")) + len(self.of("faster"))
         return (
-            f"{quantity.count(tried, 'comparison')} with intervals of"
-            f" {quantity.percent(self.confidence)}: if nothing had changed, about"
+            f"{quantity.counted(tried, 'comparison')} with intervals of"
+            f" {quantity.share(self.confidence)}: if nothing had changed, about"
             f" {quantity.number(chance)} of them would exclude 1 by chance."
             f" {len(beyond):,} did; {called:,} of these changed by more than"
-            f" {100 * THRESHOLD:g} %, and only those are called slower or faster: no further"
+            f" {quantity.share(THRESHOLD)}, and only those are called slower or faster: no further"
             " correction is made. An interval tells how the calls of one run vary: two runs of"
             " the same code may differ by more, so repeat both before you believe a small change."
         )

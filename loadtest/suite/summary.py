@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from loadtest import quantity
 from loadtest.estimate import Estimate, estimate, ratio
 from loadtest.suite.crossover import Crossover, Point, crossover
 from loadtest.suite.results import Ceiling, Cell, Cold, DeviceFacts, Parity, Results, Sample
@@ -317,7 +318,7 @@ def disagreement(parity: Parity) -> str:
 
 
 def _value(value: float | None) -> str:
-    return "none" if value is None else f"{value:.10g}"
+    return "none" if value is None else quantity.exact(value)
 
 
 def _case(any_cell: Cell, sizes: tuple[Comparison, ...], gpu: bool) -> Case:

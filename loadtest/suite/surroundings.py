@@ -1,6 +1,6 @@
 """What two runs did not have in common: machines, devices, plans, software, verdicts."""
 
-from loadtest.suite import quantity
+from loadtest import quantity
 from loadtest.suite.results import Cell, DeviceFacts, Facts, Results
 from loadtest.suite.summary import disagreement
 from runtime.model import DEVICES
@@ -91,7 +91,7 @@ def parities(before: Results, after: Results) -> list[str]:
         was = old.get((parity.case, parity.size))
         if was is None or was.holds == parity.holds:
             continue
-        where = f"{parity.case} at {quantity.size(parity.size)}"
+        where = f"{parity.case} at {quantity.given(parity.size)}"
         now = "not compared now" if parity.holds is None else "fails now"
         now = "holds now" if parity.holds else now
         detail = "" if parity.holds else f": {disagreement(parity)}"
@@ -109,7 +109,7 @@ def failures(before: Results, after: Results) -> list[str]:
         if was is None or _share(was) == _share(cell):
             continue
         reason = (cell.failures or was.failures)[0]
-        where = f"{cell.case} at {quantity.size(cell.size)} on the {cell.device.upper()}"
+        where = f"{cell.case} at {quantity.given(cell.size)} on the {cell.device.upper()}"
         told.append(f"{where}: {_failed(was)} before, {_failed(cell)} now ({reason})")
     return told
 

@@ -48,7 +48,7 @@ def test_the_view_has_everything_and_leaves_out_what_rests() -> None:
         "14,000",
         "1,234 a second",
         "p50 12.3 ms, p95 200 ms, p99 –",
-        "p50 10 ms, p95 150 ms, p99 300 ms",
+        "p50 10.0 ms, p95 150 ms, p99 300 ms",
         "5 held",
         "matmul.gpu",
         "backlog 40",

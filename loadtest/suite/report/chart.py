@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from loadtest import quantity
 from loadtest.suite.report import findings, panels
 from loadtest.suite.summary import Summary
 
@@ -129,7 +130,7 @@ def _heading(part: SubFigure, summary: Summary) -> None:
         fontweight="bold",
         va="center",
     )
-    confidence = f"{100 * results.confidence:g} %"
+    confidence = quantity.share(results.confidence)
     where = findings.opening(summary)
     how = f"Points are medians, whiskers their {confidence} intervals. {results.began_at}"
     for place, line in enumerate((where, how)):

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from loadtest.suite import quantity
-from loadtest.suite.quantity import NONE
+from loadtest import quantity
+from loadtest.quantity import NONE
+from loadtest.suite import interval
 from loadtest.suite.report import latex
 from loadtest.suite.summary import Case, Comparison, Summary, Timing
 
@@ -71,17 +72,17 @@ def _portions(cases: Sequence[Case]) -> list[list[Case]]:
 
 
 def _times(one: Comparison, summary: Summary) -> Sequence[str]:
-    name = (one.case, quantity.size(one.size), _median(one.cpu))
+    name = (one.case, quantity.given(one.size), _median(one.cpu))
     if not summary.has_gpu:
         seconds = one.cpu.seconds if one.cpu else None
-        interval = quantity.within(seconds, quantity.seconds) if seconds else NONE
-        return (*name, interval, _seconds(one.cpu.call if one.cpu else None))
-    speedup = quantity.faster(one.speedup) if one.speedup else f"none: {one.short}"
+        within = interval.within(seconds, quantity.duration) if seconds else NONE
+        return (*name, within, quantity.duration(one.cpu.call if one.cpu else None))
+    speedup = interval.faster(one.speedup) if one.speedup else f"none: {one.short}"
     return (
         *name,
         _median(one.gpu),
-        _seconds(one.gpu.transfer_in if one.gpu else None),
-        _seconds(one.gpu.transfer_out if one.gpu else None),
+        quantity.duration(one.gpu.transfer_in if one.gpu else None),
+        quantity.duration(one.gpu.transfer_out if one.gpu else None),
         speedup,
         quantity.times(one.with_transfers.median) if one.with_transfers else NONE,
     )
@@ -113,7 +114,7 @@ def rates(summary: Summary) -> str:
             if timing.rate is None:
                 continue
             rate = quantity.amount(timing.rate, f"{timing.cell.unit}/s")
-            share = NONE if timing.share is None else quantity.percent(timing.share)
+            share = quantity.share(timing.share)
             label = summary.label(timing.cell.device)
             rows.append((case.name, label, rate, share, timing.cell.ceiling or NONE))
     if not rows:
@@ -153,10 +154,10 @@ def starts(summary: Summary) -> str:
         (
             start.case,
             summary.label(start.device),
-            quantity.seconds(start.start),
-            quantity.seconds(start.first),
-            quantity.seconds(start.warm),
-            NONE if start.worth is None else quantity.number(start.worth),
+            quantity.duration(start.start),
+            quantity.duration(start.first),
+            quantity.duration(start.warm),
+            quantity.number(start.worth),
         )
         for start in summary.starts
     ]
@@ -206,8 +207,4 @@ def _median(timing: Timing | None) -> str:
         return NONE
     if timing.seconds is None:
         return "failed" if timing.cell.failures else "none"
-    return quantity.seconds(timing.seconds.median)
-
-
-def _seconds(value: float | None) -> str:
-    return NONE if value is None else quantity.seconds(value)
+    return quantity.duration(timing.seconds.median)

@@ -5,7 +5,8 @@ Plain text; each report marks it up and escapes it in its own way.
 
 from collections import defaultdict
 
-from loadtest.suite import quantity
+from loadtest import quantity
+from loadtest.suite import interval
 from loadtest.suite.summary import Case, Comparison, Start, Summary, Timing
 from runtime.model import DEVICES
 
@@ -46,25 +47,25 @@ def _busy(summary: Summary) -> str:
         return ""
     return (
         f"The machine was busy before the run began: a load of {load:.2f} beside"
-        f" {quantity.count(cpu.threads, 'thread')}. Its times are those of a shared machine."
+        f" {quantity.counted(cpu.threads, 'thread')}. Its times are those of a shared machine."
     )
 
 
 def opening(summary: Summary) -> str:
     """What ran, where, and for how long."""
     results = summary.results
-    cases = quantity.count(len(summary.cases), "case")
-    sizes = quantity.count(len(summary.comparisons), "size")
+    cases = quantity.counted(len(summary.cases), "case")
+    sizes = quantity.counted(len(summary.comparisons), "size")
     real = [device for device in results.devices if not device.simulated]
     where = " and ".join(
         device.name
-        + (f" with {quantity.count(device.threads, 'thread')}" if device.threads else "")
+        + (f" with {quantity.counted(device.threads, 'thread')}" if device.threads else "")
         for device in real
     )
     beside = ", and on a simulated GPU" if summary.simulated else ""
     return (
-        f"{cases} at {sizes} in all, {quantity.count(summary.calls, 'warm call')} in random order"
-        f" in {_duration(results.seconds)}, on {where}{beside}."
+        f"{cases} at {sizes} in all, {quantity.counted(summary.calls, 'warm call')} in random order"
+        f" in {quantity.duration(results.seconds)}, on {where}{beside}."
     )
 
 
@@ -76,9 +77,9 @@ def finding(case: Case, summary: Summary) -> str:
     assert best.speedup and best.with_transfers and best.gpu
     gpu = summary.label("gpu")
     return (
-        f"at {case.axis} = {quantity.size(best.size)} the {gpu} is"
+        f"at {case.axis} = {quantity.given(best.size)} the {gpu} is"
         f" {quantity.times(best.speedup.median)} as fast as the CPU"
-        f" ({quantity.within(best.speedup, quantity.number)}),"
+        f" ({interval.within(best.speedup, quantity.number)}),"
         f" {quantity.times(best.with_transfers.median)} with transfers in and out."
         f"{_shares(best, gpu)} {_wins(case, gpu)}{_largest(case, best)}"
     )
@@ -88,7 +89,7 @@ def _shares(best: Comparison, gpu: str) -> str:
     """Of what: how much of its own ceiling each device reached, and what it was given."""
     given = f" ({best.differing}.)" if best.differing else ""
     told = [
-        f"the {label} reached {quantity.percent(timing.share)} of its measured ceiling"
+        f"the {label} reached {quantity.share(timing.share)} of its measured ceiling"
         f" ({timing.cell.ceiling})"
         for label, timing in ((gpu, best.gpu), ("CPU", best.cpu))
         if timing and timing.share is not None
@@ -100,12 +101,12 @@ def _alone(case: Case, summary: Summary) -> str:
     """A case without any speedup: its times, and why there is none."""
     largest = case.sizes[-1]
     told = [
-        f"{quantity.beside(timing.seconds, quantity.seconds)} on the"
+        f"{interval.beside(timing.seconds, quantity.duration)} on the"
         f" {summary.label(timing.cell.device)}{_of_ceiling(timing)}"
         for timing in largest.timings
         if timing.seconds
     ]
-    at = f"at {case.axis} = {quantity.size(largest.size)}"
+    at = f"at {case.axis} = {quantity.given(largest.size)}"
     why = f" No speedup: {largest.why}." if summary.has_gpu else ""
     return f"{at}, {' and '.join(told) or 'no call succeeded'}.{why}"
 
@@ -114,7 +115,7 @@ def _of_ceiling(timing: Timing) -> str:
     if timing.share is None:
         return ""
     return (
-        f", at {quantity.percent(timing.share)} of the {timing.cell.device.upper()}'s measured"
+        f", at {quantity.share(timing.share)} of the {timing.cell.device.upper()}'s measured"
         f" ceiling ({timing.cell.ceiling})"
     )
 
@@ -131,7 +132,7 @@ def _largest(case: Case, best: Comparison) -> str:
     largest = case.sizes[-1]
     if largest is best:
         return ""
-    return f" No speedup at {case.axis} = {quantity.size(largest.size)}: {largest.why}."
+    return f" No speedup at {case.axis} = {quantity.given(largest.size)}: {largest.why}."
 
 
 def parity(summary: Summary) -> str:
@@ -142,10 +143,10 @@ def parity(summary: Summary) -> str:
     same, differ, unknown = (verdicts.count(verdict) for verdict in (True, False, None))
     if not same + differ:
         return "No results were compared, so there is no speedup."
-    told = f"Results of CPU and GPU were compared at {quantity.count(same + differ, 'size')}: "
+    told = f"Results of CPU and GPU were compared at {quantity.counted(same + differ, 'size')}: "
     told += f"at {differ:,} they differ, and no speedup is given." if differ else "all agree."
     if unknown:
-        told += f" At {quantity.count(unknown, 'size')} they were not compared."
+        told += f" At {quantity.counted(unknown, 'size')} they were not compared."
     return told
 
 
@@ -156,7 +157,7 @@ def missing(summary: Summary) -> list[str]:
     sizes: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for one in summary.comparisons:
         if one.why:
-            sizes[one.case, one.axis, one.why].append(quantity.size(one.size))
+            sizes[one.case, one.axis, one.why].append(quantity.given(one.size))
     return [
         f"no speedup of {case} at {axis} = {', '.join(at)}: {why}"
         for (case, axis, why), at in sizes.items()
@@ -178,19 +179,15 @@ def _dearest(start: Start, summary: Summary) -> str:
     if start.worth is None or start.extra <= 0:
         return f"A cold {label} start of {start.case} costs nothing that could be measured."
     return (
-        f"A cold {label} start of {start.case} costs {quantity.seconds(start.extra)}, worth"
-        f" {quantity.number(start.worth)} warm calls of size {quantity.size(start.size)}."
+        f"A cold {label} start of {start.case} costs {quantity.duration(start.extra)}, worth"
+        f" {quantity.number(start.worth)} warm calls of size {quantity.given(start.size)}."
     )
 
 
 def failures(summary: Summary) -> list[str]:
     """Every case and size with calls that failed."""
     return [
-        f"{one.case} at {one.axis} = {quantity.size(one.size)}: {failure}"
+        f"{one.case} at {one.axis} = {quantity.given(one.size)}: {failure}"
         for one in summary.comparisons
         for failure in one.failures
     ]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

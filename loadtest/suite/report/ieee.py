@@ -4,7 +4,7 @@ Everything that follows from the data is written; what only an author can say is
 `Author:`, and `docs/IEEE_REPORT_GUIDE.md` lists it.
 """
 
-from loadtest.suite import quantity
+from loadtest import quantity
 from loadtest.suite.report import exhibits, findings, latex
 from loadtest.suite.report.latex import escape
 from loadtest.suite.report.plates import CEILINGS, SECONDS, SPEEDUPS, plates
@@ -79,7 +79,7 @@ def _head(summary: Summary) -> str:
 
 
 def _functions(summary: Summary) -> str:
-    return quantity.count(len({case.function for case in summary.cases}), "Function")
+    return quantity.counted(len({case.function for case in summary.cases}), "Function")
 
 
 def _abstract(summary: Summary) -> str:
@@ -119,8 +119,8 @@ this paper adds.}"""
 
 def _method(summary: Summary) -> str:
     results = summary.results
-    confidence = escape(quantity.percent(results.confidence))
-    precision = escape(f"{100 * results.precision:g} %")
+    confidence = escape(quantity.share(results.confidence))
+    precision = escape(quantity.share(results.precision))
     compared = (
         r"""
 A \emph{speedup} is the median of CPU seconds over the median of GPU seconds. It is given only
@@ -203,7 +203,7 @@ Table~\\ref{{tab:times}} and Fig.~\\ref{{fig:seconds}} have every time; in short
 def _figure(file: str, summary: Summary, figures: set[str]) -> str:
     if file not in figures:
         return ""
-    confidence = quantity.percent(summary.results.confidence)
+    confidence = quantity.share(summary.results.confidence)
     gpu = summary.label("gpu")
     lines = f"CPU solid, {gpu} dashed, with transfers dotted; " if summary.has_gpu else ""
     caption = {
@@ -254,11 +254,11 @@ def _again(summary: Summary) -> str:
     quick = " --quick" if results.quick else ""
     command = escape(f"lumbre bench --plan {results.plan} --seed {results.seed}{quick} --ieee")
     return rf"""\section{{Reproducibility}}
-The run began at {escape(results.began_at)} and took {escape(f"{results.seconds:,.0f} s")}, at
-revision {escape(_revision(summary))}. Every call is in \texttt{{job\_results.json}}, from which all
-tables and figures here were made. The same plan runs again by \texttt{{{command}}}; \texttt{{lumbre
-report compare}} tells what differs between two runs beyond noise. \authorwrites{{where the JSON is
-archived: a DOI.}}"""
+The run began at {escape(results.began_at)} and took {escape(quantity.duration(results.seconds))},
+at revision {escape(_revision(summary))}. Every call is in \texttt{{job\_results.json}}, from which
+all tables and figures here were made. The same plan runs again by \texttt{{{command}}};
+\texttt{{lumbre report compare}} tells what differs between two runs beyond noise.
+\authorwrites{{where the JSON is archived: a DOI.}}"""
 
 
 def _revision(summary: Summary) -> str:

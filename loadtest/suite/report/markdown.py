@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 
+from loadtest import quantity
 from loadtest.estimate import Estimate
-from loadtest.suite import quantity, table
-from loadtest.suite.quantity import NONE
+from loadtest.quantity import NONE
+from loadtest.suite import interval, table
 from loadtest.suite.report import findings
 from loadtest.suite.report.spreadsheet import meanings
 from loadtest.suite.results import JOB_RESULTS, Check, Parity
@@ -55,7 +56,7 @@ def _failed(summary: Summary) -> str:
     failed = findings.failures(summary)
     if not failed:
         return ""
-    return f"Calls failed at {quantity.count(len(failed), 'size')}; they are listed below."
+    return f"Calls failed at {quantity.counted(len(failed), 'size')}; they are listed below."
 
 
 def _where(summary: Summary) -> list[str]:
@@ -64,7 +65,7 @@ def _where(summary: Summary) -> list[str]:
         *results.machine,
         ("load average", f"{results.load_before} before, {results.load_after} after"),
         ("began", results.began_at),
-        ("whole run", f"{results.seconds:,.0f} s"),
+        ("whole run", quantity.duration(results.seconds)),
         ("plan", results.plan),
         ("seed of the order", str(results.seed)),
     ]
@@ -83,13 +84,14 @@ def _where(summary: Summary) -> list[str]:
 
 def _how(summary: Summary) -> list[str]:
     results = summary.results
-    confidence = quantity.percent(results.confidence)
+    confidence = quantity.share(results.confidence)
+    precision = quantity.share(results.precision)
     return [
         "## How it was measured",
         f"""\
 Each case ran at each size in a warm replica, on each device, in a random order over all of them.
 The first calls are not counted. Calls were repeated until the {confidence} interval of the median
-was within ± {100 * results.precision:g} %, or until the plan's limits. A number is a median; in
+was within ± {precision}, or until the plan's limits. A number is a median; in
 brackets stand its {confidence} interval and how many calls it is of. *Seconds* are of one piece of
 work on the device, its end waited for; transfers between host and GPU are timed apart. A *speedup*
 is CPU seconds over GPU seconds, and is given only where both devices gave the same result; *with
@@ -136,10 +138,10 @@ def _times(case: Case, summary: Summary) -> str:
             _size(one),
             _seconds(one.cpu),
             _seconds(one.gpu),
-            _plain_seconds(one.gpu.transfer_in if one.gpu else None),
-            _plain_seconds(one.gpu.transfer_out if one.gpu else None),
+            quantity.duration(one.gpu.transfer_in if one.gpu else None),
+            quantity.duration(one.gpu.transfer_out if one.gpu else None),
             _speedup(one),
-            quantity.faster(one.with_transfers) if one.with_transfers else NONE,
+            interval.faster(one.with_transfers) if one.with_transfers else NONE,
         ]
         for one in case.sizes
     ]
@@ -196,7 +198,7 @@ def _ceilings(summary: Summary) -> list[str]:
         (
             summary.label(top.ceiling.device),
             top.ceiling.name,
-            quantity.beside(top.rate, partial(quantity.amount, unit=top.ceiling.unit), "time"),
+            interval.beside(top.rate, partial(quantity.amount, unit=top.ceiling.unit), "time"),
             top.ceiling.detail,
         )
         for top in summary.tops
@@ -214,13 +216,13 @@ def _starts(summary: Summary) -> list[str]:
         return []
     rows = [
         [
-            f"{table.plain(start.case)}, {quantity.size(start.size)}",
+            f"{table.plain(start.case)}, {quantity.given(start.size)}",
             summary.label(start.device),
-            quantity.seconds(start.start),
-            quantity.seconds(start.first),
-            quantity.seconds(start.warm),
-            quantity.seconds(start.extra),
-            NONE if start.worth is None else quantity.number(start.worth),
+            quantity.duration(start.start),
+            quantity.duration(start.first),
+            quantity.duration(start.warm),
+            quantity.duration(start.extra),
+            quantity.number(start.worth),
             str(start.n),
         ]
         for start in summary.starts
@@ -241,7 +243,7 @@ def _parities(summary: Summary) -> list[str]:
     rows = []
     for parity in summary.results.parities:
         rows += [_checked(parity, check) for check in parity.checks] or [
-            (parity.case, quantity.size(parity.size), NONE, NONE, NONE, NONE, _verdict(parity))
+            (parity.case, quantity.given(parity.size), NONE, NONE, NONE, NONE, _verdict(parity))
         ]
     said = [
         "## Whether the results agree",
@@ -255,10 +257,10 @@ def _parities(summary: Summary) -> list[str]:
 def _checked(parity: Parity, check: Check) -> tuple[str, ...]:
     return (
         parity.case,
-        quantity.size(parity.size),
+        quantity.given(parity.size),
         check.field,
-        _value(check.cpu),
-        _value(check.gpu),
+        quantity.exact(check.cpu),
+        quantity.exact(check.gpu),
         check.rule,
         "holds" if check.holds else "DIFFERS",
     )
@@ -268,10 +270,6 @@ def _verdict(parity: Parity) -> str:
     if parity.holds is None:
         return f"not compared: {parity.reason}"
     return "holds" if parity.holds else f"DIFFERS: {parity.reason}"
-
-
-def _value(value: float | None) -> str:
-    return NONE if value is None else f"{value:.10g}"
 
 
 def _failures(summary: Summary) -> list[str]:
@@ -301,7 +299,7 @@ lumbre report compare A B    # what changed between two runs, beyond noise
 
 
 def _size(one: Comparison) -> str:
-    return quantity.size(one.size)
+    return quantity.given(one.size)
 
 
 def _seconds(timing: Timing | None) -> str:
@@ -314,17 +312,13 @@ def _seconds(timing: Timing | None) -> str:
 
 
 def _in_brackets(found: Estimate, more: str) -> str:
-    return f"{quantity.seconds(found.median)} ({quantity.within(found, quantity.seconds)}{more})"
-
-
-def _plain_seconds(value: float | None) -> str:
-    return NONE if value is None else quantity.seconds(value)
+    return f"{quantity.duration(found.median)} ({interval.within(found, quantity.duration)}{more})"
 
 
 def _speedup(one: Comparison) -> str:
     if one.speedup is None:
         return f"not printed: {table.plain(one.short)}"
-    within = quantity.within(one.speedup, quantity.number)
+    within = interval.within(one.speedup, quantity.number)
     return f"**{quantity.times(one.speedup.median)}** ({within})"
 
 
@@ -335,11 +329,11 @@ def _rate(timing: Timing | None) -> str:
 
 
 def _share(timing: Timing | None) -> str:
-    return NONE if timing is None or timing.share is None else quantity.percent(timing.share)
+    return NONE if timing is None else quantity.share(timing.share)
 
 
 def _call(timing: Timing | None) -> str:
-    return NONE if timing is None else _plain_seconds(timing.call)
+    return NONE if timing is None else quantity.duration(timing.call)
 
 
 def _stopped(timing: Timing | None) -> str:

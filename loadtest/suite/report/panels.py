@@ -16,8 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from loadtest import quantity
 from loadtest.estimate import Estimate
-from loadtest.suite import quantity
+from loadtest.line import short
 from loadtest.suite.summary import Case, Comparison, Summary, Timing
 from runtime.model import DEVICES, Device
 
@@ -56,7 +57,7 @@ def seconds_over_size(axes: Axes, case: Case, summary: Summary) -> None:
     _line(axes, whole, COLOURS["gpu"], ":", "^")
     _differing(axes, case)
     _logarithmic(axes, case)
-    axes.set_title(_name(case.name), fontweight="bold", loc="left")
+    axes.set_title(short(case.name, LONGEST), fontweight="bold", loc="left")
     axes.grid(True, which="major", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
 
@@ -122,11 +123,11 @@ def ceilings(axes: Axes, summary: Summary) -> None:
                 continue
             axes.barh(at, timing.share, 0.36, color=COLOURS[device])
             words = quantity.amount(timing.rate, f"{timing.cell.unit}/s")
-            _told(axes, timing.share, at, f"{quantity.percent(timing.share)}, {words}")
+            _told(axes, timing.share, at, f"{quantity.share(timing.share)}, {words}")
             most = max(most, timing.share)
     axes.set_xlim(0, 1.4 * most)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity.percent(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity.share(value)))
     axes.axvline(1, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
     _rows(axes, summary, [case.sizes[-1] for case in summary.cases], ceiling=True)
     _title(
@@ -197,7 +198,7 @@ def _logarithmic(axes: Axes, case: Case) -> None:
     axes.set_yscale("log")
     axes.set_xticks(sizes, _apart(sizes))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity.tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(case.axis)
     _a_decade_at_least(axes)
@@ -210,11 +211,6 @@ def _a_decade_at_least(axes: Axes) -> None:
         return
     bottom = 10.0 ** math.floor(math.log10(low))
     axes.set_ylim(0.9 * bottom, max(1.1 * high, 11 * bottom))
-
-
-def _name(text: str) -> str:
-    """A name as short as it must be not to crowd the panels out."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _apart(sizes: Sequence[float]) -> list[str]:
@@ -234,12 +230,7 @@ def compact(size: float) -> str:
     for by, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= max(by, 1e4) and size % (by / 10) == 0:
             return f"{size / by:g}{suffix}"
-    return quantity.size(size)
-
-
-def _tick(value: float) -> str:
-    unit, name = next((pair for pair in quantity.TIMES if value >= 0.999 * pair[0]), (1e-9, "ns"))
-    return f"{value / unit:.3g} {name}"
+    return quantity.given(size)
 
 
 def _bar(axes: Axes, at: float, found: Estimate, colour: str) -> None:
@@ -249,7 +240,7 @@ def _bar(axes: Axes, at: float, found: Estimate, colour: str) -> None:
     axes.barh(
         at, found.median - 1, 0.36, left=1, color=colour, xerr=whiskers, error_kw=dict(WHISKER)
     )
-    told = f"{quantity.times(found.median)}, {quantity.count(found.n, 'call')}"
+    told = f"{quantity.times(found.median)}, {quantity.counted(found.n, 'call')}"
     # The number of a bar to the left of 1 × stands right of it, clear of the names of the rows.
     _told(axes, max(1.0, *_reach(found)), at, told)
 
@@ -290,10 +281,10 @@ def _title(axes: Axes, title: str, colours: Sequence[tuple[str, str]]) -> None:
 def _rows(axes: Axes, summary: Summary, at: Sequence[Comparison], *, ceiling: bool = False) -> None:
     labels = []
     for case, one in zip(summary.cases, at, strict=True):
-        label = f"{_name(one.case)}\n{one.axis} = {quantity.size(one.size)}"
+        label = f"{short(one.case, LONGEST)}\n{one.axis} = {quantity.given(one.size)}"
         tops = [top for device in DEVICES if (top := case.ceiling(device))]
         if ceiling and tops and set(tops) != {one.case}:
-            label += f"\nof {_name(' / '.join(dict.fromkeys(tops)))}"
+            label += f"\nof {short(' / '.join(dict.fromkeys(tops)), LONGEST)}"
         labels.append(label)
     axes.set_yticks(range(len(summary.cases)), labels)
     axes.set_ylim(len(summary.cases) - 0.4, -0.6)  # the first case on top

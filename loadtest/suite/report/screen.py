@@ -6,8 +6,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.suite import quantity
-from loadtest.suite.quantity import NONE
+from loadtest import quantity
+from loadtest.quantity import NONE
 from loadtest.suite.report import findings
 from loadtest.suite.results import Results
 from loadtest.suite.summary import Comparison, Summary, Timing, summarize
@@ -40,7 +40,7 @@ def _table(summary: Summary) -> Table:
     for case in summary.cases:
         for place, one in enumerate(case.sizes):
             name = Text("" if place else case.name, style="bold")
-            table.add_row(name, quantity.size(one.size), *_cells(one, summary))
+            table.add_row(name, quantity.given(one.size), *_cells(one, summary))
         table.add_section()
     return table
 
@@ -63,6 +63,6 @@ def _timing(timing: Timing | None) -> list[Text]:
         failed = timing is not None and timing.cell.failures
         return [Text("failed", style="red") if failed else Text(NONE), Text(NONE)]
     spread = timing.seconds.spread
-    beside = "" if spread is None else f" ± {quantity.percent(spread) if spread < 1 else '> 100 %'}"
-    share = NONE if timing.share is None else quantity.percent(timing.share)
-    return [Text(f"{quantity.seconds(timing.seconds.median)}{beside}"), Text(share)]
+    beside = "" if spread is None else f" ± {quantity.share(spread) if spread < 1 else '> 100 %'}"
+    share = quantity.share(timing.share)
+    return [Text(f"{quantity.duration(timing.seconds.median)}{beside}"), Text(share)]

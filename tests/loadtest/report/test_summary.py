@@ -28,14 +28,14 @@ def group(device: str, simulated: bool, status: str = "succeeded", count: int = 
 
 def test_the_headline_is_what_a_person_would_say() -> None:
     assert MIXED.headline == (
-        "1,260 of 1,316 invocations succeeded in 61.3 s (20.6/s); p50 23.4 ms, p99 1.2 s;"
+        "1,260 of 1,316 invocations succeeded in 61.3 s (20.6/s); p50 23.4 ms, p99 1.20 s;"
         " 56 faults: 41 failed, 8 refused, 7 timed_out."
     )
     assert Summary(brief()).headline == (
-        "All 5 invocations succeeded in 1.02 s (4.9/s); p50 2 ms, p99 2 ms."
+        "All 5 invocations succeeded in 1.02 s (4.90/s); p50 2.00 ms, p99 2.00 ms."
     )
     assert Summary(unanswered()).headline == (
-        "None of 200 invocations succeeded in 10 s (0/s); 200 faults: 200 refused."
+        "None of 200 invocations succeeded in 10.0 s (0/s); 200 faults: 200 refused."
     )
     assert Summary(empty()).headline == "Nothing was sent in 0 s."
 
