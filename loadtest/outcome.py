@@ -8,8 +8,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import orjson
 from pydantic import BeforeValidator, TypeAdapter
+
+from loadtest import kept
 
 FORMAT = 1
 Facts = list[tuple[str, str]]  # names and values
@@ -161,5 +162,4 @@ OUTCOME = TypeAdapter(Outcome)
 
 def dumps(outcome: Outcome) -> bytes:
     """As JSON, indented."""
-    value = OUTCOME.dump_python(outcome, mode="json")
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return kept.dumps(OUTCOME, outcome)

@@ -2,21 +2,20 @@
 
 Colours are names of the page's CSS variables: matplotlib draws with markers (colours that nothing
 else uses), and the SVG has `var(--name)` in their place, so that one drawing suits light and dark
-pages.  No pyplot, and no state that outlives a call; equal figures give equal SVG.
+pages.  Equal figures give equal SVG.
 """
 
 import io
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from loadtest.drawing import drawing
 from loadtest.quantity import tick
 
 WIDTH = 6.0  # inches; 432 of the SVG's units
@@ -33,7 +32,7 @@ SERIES = tuple(MARKERS[name] for name in ("one", "two", "three", "four", "five",
 INK, MUTED, GRID, PAGE = (MARKERS[name] for name in ("ink", "muted", "grid", "page"))
 GPU_HATCH = "////"
 
-STYLE: dict[Any, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, found and copied
     "font.size": SIZE,
     "axes.edgecolor": MUTED,
@@ -56,16 +55,13 @@ STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "text.parse_math": False,  # a `$` in a function's name is a `$`
 }
 
 
 def drawn(plot: Callable[[], Figure], name: str, title: str) -> str:
     """What `plot` draws as an `<svg>` element; `name` keeps its ids apart from other plots'."""
     file = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
-        # They are only measured with matplotlib's font: it is the browser that draws them.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+    with drawing(STYLE | {"svg.hashsalt": name}):
         plot().savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _cleaned(file.getvalue(), name, title)
 

@@ -11,17 +11,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadtest import written
 from loadtest.shipped import shipped
 from loadtest.suite.options import Options
 from loadtest.suite.plan import BENCH
 from loadtest.suite.progress import Lines, Watch
 from loadtest.suite.results import JOB_RESULTS, Results, dumps
 from loadtest.suite.session import bench
-from runtime.errors import ConfigurationError
+from runtime.errors import ConfigurationError, LumbreError
 from runtime.model import DEVICES
 
 NOTHING = 1  # exit status: no cell has a sample
-WRONG = 2  # exit status: it could not begin
+WRONG = 2  # exit status: it could not begin, or its report could not be written
 STOPPED = 130  # exit status, as a shell gives it: a second Ctrl-C
 
 
@@ -32,17 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         results = _measured(options(given), console, events=given.events)
     except ConfigurationError as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        return WRONG
+        return _wrong(error, console)
     except KeyboardInterrupt:
         console.print("stopped at once: nothing was written", markup=False, highlight=False)
         return STOPPED
-    written = write(results, given.out, ieee=given.ieee, console=console)
-    if not given.events and len(written) > 1:
+    try:
+        files = write(results, given.out, ieee=given.ieee, console=console)
+    except LumbreError as error:
+        return _wrong(error, console)
+    if not given.events and len(files) > 1:
         from loadtest.suite.report import terminal
 
         Console().print(terminal(results))
-    for file in written:
+    for file in files:
         console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
     return 0 if any(cell.samples for cell in results.cells) else NOTHING
 
@@ -71,9 +74,7 @@ def folders(named: str | None) -> tuple[Path, ...]:
 
 def write(results: Results, folder: Path, *, ieee: bool, console: Console) -> list[Path]:
     """The raw results first, since all else can be made again from them; then the reports."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = folder / JOB_RESULTS
-    raw.write_bytes(dumps(results))
+    (raw,) = written.write(folder, [(JOB_RESULTS, dumps(results))])
     try:
         from loadtest.suite.report import write as write_reports
     except ImportError as error:
@@ -85,6 +86,11 @@ def write(results: Results, folder: Path, *, ieee: bool, console: Console) -> li
         )
         return [raw]
     return list(dict.fromkeys([raw, *write_reports(results, folder, ieee=ieee)]))
+
+
+def _wrong(error: LumbreError, console: Console) -> int:
+    console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    return WRONG
 
 
 def _measured(options: Options, console: Console, *, events: bool) -> Results:

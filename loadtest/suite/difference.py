@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest import quantity
+from loadtest.markdown import bullets, paragraph, plain, texts
 from loadtest.quantity import NONE
 from loadtest.suite import surroundings
 from loadtest.suite.change import THRESHOLD, Change, Subject, Verdict, changes, measured
 from loadtest.suite.results import Results
-from loadtest.suite.table import bullets, plain, texts
 from runtime.model import Device
 
 STYLES: dict[Verdict, str] = {"slower": "bold red", "faster": "bold green"}
@@ -173,4 +173,4 @@ def _holds_one(change: Change) -> bool:
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:
-    return [heading, bullets([plain(line) for line in lines])] if lines else []
+    return [heading, bullets(paragraph(line) for line in lines)] if lines else []

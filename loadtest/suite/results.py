@@ -8,21 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from runtime.errors import LumbreError
+from loadtest import kept
 from runtime.model import Device
 
 FORMAT = 1
 JOB_RESULTS = "job_results.json"
 Facts = list[tuple[str, str]]  # names and values
-
-
-class UnreadableResults(LumbreError):
-    """A file that is no results of this suite, or of a format that this version cannot read."""
-
-    title = "Unreadable results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,30 +137,11 @@ RESULTS = TypeAdapter(Results)
 
 
 def dumps(results: Results) -> bytes:
-    """As JSON, indented, keys in order, so that two runs can be compared by eye."""
-    value = RESULTS.dump_python(results, mode="json")
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    """As JSON, indented."""
+    return kept.dumps(RESULTS, results)
 
 
 def read(path: Path) -> Results:
     """Results from a file, or from the one in a folder; UnreadableResults says what is wrong."""
     file = path / JOB_RESULTS if path.is_dir() else path
-    try:
-        raw = orjson.loads(file.read_bytes())
-    except OSError as error:
-        raise UnreadableResults(
-            f"{file} cannot be read ({error.strerror}): `lumbre bench` writes one"
-        ) from error
-    except orjson.JSONDecodeError as error:
-        raise UnreadableResults(f"{file} is no JSON ({error}): give what a run wrote") from error
-    found = raw.get("format") if isinstance(raw, dict) else None
-    if found != FORMAT:
-        raise UnreadableResults(
-            f"{file} has format {found!r}, and this version reads {FORMAT}: run `lumbre bench`"
-        )
-    try:
-        return RESULTS.validate_python(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise UnreadableResults(f"{file}: {where}: {first['msg']}: was it edited?") from error
+    return kept.read(RESULTS, file, FORMAT, "lumbre bench")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 COMPARE = "compare"
+COMPARISON = "BENCHMARK_COMPARISON.md"
 
 What = Annotated[
     list[str] | None,
@@ -68,6 +69,7 @@ def _rebuild(source: Path, out: Path | None, ieee: bool) -> None:
 
 
 def _compare(before: Path, after: Path, out: Path | None) -> None:
+    from loadtest import written
     from loadtest.suite.difference import compare
     from loadtest.suite.results import read
     from runtime.cli import session
@@ -75,7 +77,5 @@ def _compare(before: Path, after: Path, out: Path | None) -> None:
     difference = compare(read(before), read(after))
     session.show(difference.table())
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        page = out / "BENCHMARK_COMPARISON.md"
-        page.write_text(difference.markdown())
+        (page,) = written.write(out, [(COMPARISON, difference.markdown().encode())])
         session.note(f"written: {page}")

@@ -1,41 +1,32 @@
-"""`performance_comparison.png`: every case's seconds over its sizes, speedups, and ceilings.
-
-matplotlib's objects without pyplot: no window, no global state, the same in a thread or a server.
-"""
+"""`performance_comparison.png`: every case's seconds over its sizes, speedups, and ceilings."""
 
 import io
 import math
 from collections.abc import Callable
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from loadtest import quantity
+from loadtest.drawing import drawing
 from loadtest.suite.report import findings, panels
 from loadtest.suite.summary import Summary
 
 WIDTH, DPI = 16.0, 100  # inches, and 1600 pixels
 ROW = 3.5  # inches, of seconds over size
+STYLE = {
+    "font.size": 11.5,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "errorbar.capsize": 3,
+}
 
 Panel = Callable[[Axes], None]
 
 
 def picture(summary: Summary) -> bytes:
     """The PNG; the same bytes for the same results and the same matplotlib."""
-    # Names of cases are text: a dollar sign in one begins no formula.
-    with (
-        panels.any_script(),
-        matplotlib.rc_context(
-            {
-                "font.size": 11.5,
-                "text.parse_math": False,
-                "lines.linewidth": 1.6,
-                "lines.markersize": 5.5,
-                "errorbar.capsize": 3,
-            }
-        ),
-    ):
+    with drawing(STYLE):
         figure = _figure(summary)
         out = io.BytesIO()
         figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})

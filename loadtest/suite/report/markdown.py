@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 
-from loadtest import quantity
+from loadtest import markdown, quantity
 from loadtest.estimate import Estimate
 from loadtest.quantity import NONE
-from loadtest.suite import interval, table
+from loadtest.suite import interval
 from loadtest.suite.report import findings
 from loadtest.suite.report.spreadsheet import meanings
 from loadtest.suite.results import JOB_RESULTS, Check, Parity
@@ -22,8 +22,8 @@ def page(summary: Summary, *, picture: bool = True) -> str:
     """The whole report; `picture` tells whether there is a figure beside it to show."""
     parts = [
         f"# Benchmark: {'CPU and GPU' if summary.has_gpu else 'CPU only'}",
-        *(f"> **{table.plain(warning)}**" for warning in findings.warnings(summary)),
-        table.plain(findings.opening(summary)),
+        *(f"> **{markdown.plain(warning)}**" for warning in findings.warnings(summary)),
+        markdown.plain(findings.opening(summary)),
         *_found(summary),
         *([f"![Seconds, speedups and shares of ceilings]({PICTURE})"] if picture else []),
         *_where(summary),
@@ -41,7 +41,7 @@ def page(summary: Summary, *, picture: bool = True) -> str:
 
 def _found(summary: Summary) -> list[str]:
     lines = [
-        f"**{table.plain(case.name)}**: {table.plain(findings.finding(case, summary))}"
+        f"**{markdown.plain(case.name)}**: {markdown.plain(findings.finding(case, summary))}"
         for case in summary.cases
     ]
     more = [
@@ -49,7 +49,7 @@ def _found(summary: Summary) -> list[str]:
         " ".join(findings.coldness(summary)),
         _failed(summary),
     ]
-    return ["## What was found", table.bullets(lines), *(table.plain(line) for line in more)]
+    return ["## What was found", markdown.bullets(lines), *(markdown.plain(line) for line in more)]
 
 
 def _failed(summary: Summary) -> str:
@@ -78,8 +78,13 @@ def _where(summary: Summary) -> list[str]:
         devices += [
             (f"{summary.label(device.kind)}: {fact}", value) for fact, value in device.facts
         ]
-    notes = table.bullets([table.plain(note) for note in results.notes])
-    return ["## Where", notes, table.texts(("device", ""), devices), table.texts(("", ""), machine)]
+    notes = markdown.bullets(map(markdown.paragraph, results.notes))
+    return [
+        "## Where",
+        notes,
+        markdown.texts(("device", ""), devices),
+        markdown.texts(("", ""), machine),
+    ]
 
 
 def _how(summary: Summary) -> list[str]:
@@ -105,10 +110,10 @@ def _cases(summary: Summary) -> list[str]:
     parts = []
     for case in summary.cases:
         parts += [
-            f"## {table.plain(case.name)}",
+            f"## {markdown.plain(case.name)}",
             f"Function `{case.function}`, size `{case.axis}`; also given:"
-            f" {table.plain(_parameters(case)) or 'nothing'}."
-            + (f" Given apart: {table.plain(case.differing)}." if case.differing else ""),
+            f" {markdown.plain(_parameters(case)) or 'nothing'}."
+            + (f" Given apart: {markdown.plain(case.differing)}." if case.differing else ""),
             _times(case, summary),
             _rates(case, summary),
         ]
@@ -130,7 +135,7 @@ def _times(case: Case, summary: Summary) -> str:
         rows = [
             [_size(one), _seconds(one.cpu), _call(one.cpu), _stopped(one.cpu)] for one in case.sizes
         ]
-        return table.markdown([case.axis, "CPU", "whole call", "repeated until"], rows)
+        return markdown.table([case.axis, "CPU", "whole call", "repeated until"], rows)
     gpu = summary.label("gpu")
     head = [case.axis, "CPU", gpu, "in", "out", "speedup", "with transfers"]
     rows = [
@@ -147,7 +152,7 @@ def _times(case: Case, summary: Summary) -> str:
     ]
     if summary.simulated:
         head[5], head[6] = "speedup (of a simulation)", "with transfers (of a simulation)"
-    return table.markdown(head, rows)
+    return markdown.table(head, rows)
 
 
 def _rates(case: Case, summary: Summary) -> str:
@@ -169,7 +174,7 @@ def _rates(case: Case, summary: Summary) -> str:
             row += [_rate(timing), _share(timing)]
             row += [_call(timing)] if summary.has_gpu else []
         rows.append(row)
-    return table.markdown(head, rows)
+    return markdown.table(head, rows)
 
 
 def _crossovers(summary: Summary) -> list[str]:
@@ -187,7 +192,7 @@ def _crossovers(summary: Summary) -> list[str]:
     return [
         "## From which size the GPU wins",
         "Between two measured sizes the ratio is taken as a straight line on logarithmic axes.",
-        table.texts(("case", "counted", f"the {gpu} wins", "read off"), rows),
+        markdown.texts(("case", "counted", f"the {gpu} wins", "read off"), rows),
     ]
 
 
@@ -207,7 +212,7 @@ def _ceilings(summary: Summary) -> list[str]:
         "## Ceilings",
         "What each device was seen to do at most, in this run; shares above are of these medians."
         " A share above 100 % is of work that fits into a cache, where a ceiling's does not.",
-        table.texts(("device", "ceiling", "measured", "by"), rows),
+        markdown.texts(("device", "ceiling", "measured", "by"), rows),
     ]
 
 
@@ -216,7 +221,7 @@ def _starts(summary: Summary) -> list[str]:
         return []
     rows = [
         [
-            f"{table.plain(start.case)}, {quantity.given(start.size)}",
+            f"{markdown.plain(start.case)}, {quantity.given(start.size)}",
             summary.label(start.device),
             quantity.duration(start.start),
             quantity.duration(start.first),
@@ -233,7 +238,7 @@ def _starts(summary: Summary) -> list[str]:
         "From the fork of a replica to its readiness, and its first call, whole; beside it the"
         " median of warm calls with the same parameters. A cold start *costs* start and first call"
         " less a warm one, and is worth as many warm *calls*. First calls are in no table above.",
-        table.markdown(head, rows),
+        markdown.table(head, rows),
     ]
 
 
@@ -251,7 +256,7 @@ def _parities(summary: Summary) -> list[str]:
         "A rule says how far apart a field of the two results may be.",
     ]
     head = ("case", "size", "field", "CPU", summary.label("gpu"), "rule", "")
-    return [*said, table.texts(head, rows)] if rows else said[:2]
+    return [*said, markdown.texts(head, rows)] if rows else said[:2]
 
 
 def _checked(parity: Parity, check: Check) -> tuple[str, ...]:
@@ -277,14 +282,13 @@ def _failures(summary: Summary) -> list[str]:
     if not failed:
         return ["## Failures", "No call failed."]
     told = "Medians are of the calls that succeeded."
-    return ["## Failures", told, table.bullets([table.plain(line) for line in failed])]
+    return ["## Failures", told, markdown.bullets(map(markdown.paragraph, failed))]
 
 
 def _again(summary: Summary) -> list[str]:
     results = summary.results
     quick = " --quick" if results.quick else ""
     columns = [[f"`{name}`", meaning] for name, meaning in meanings()]
-    rows = "\n".join(f"| {' | '.join(row)} |" for row in columns)
     return [
         "## Again",
         f"""\
@@ -294,7 +298,7 @@ lumbre report .              # these files again, from {JOB_RESULTS} alone
 lumbre report compare A B    # what changed between two runs, beyond noise
 ```""",
         f"Every call is in `{JOB_RESULTS}`; `{SHEET}` has a row for each case and size:",
-        f"| column | says |\n| --- | --- |\n{rows}",
+        markdown.table(("column", "says"), columns, ()),
     ]
 
 
@@ -306,7 +310,7 @@ def _seconds(timing: Timing | None) -> str:
     if timing is None:
         return NONE
     if timing.seconds is None:
-        return "failed" if timing.cell.failures else table.plain(timing.cell.stopped) or NONE
+        return "failed" if timing.cell.failures else markdown.plain(timing.cell.stopped) or NONE
     failed = f", {len(timing.cell.failures)} failed" if timing.cell.failures else ""
     return _in_brackets(timing.seconds, failed)
 
@@ -317,7 +321,7 @@ def _in_brackets(found: Estimate, more: str) -> str:
 
 def _speedup(one: Comparison) -> str:
     if one.speedup is None:
-        return f"not printed: {table.plain(one.short)}"
+        return f"not printed: {markdown.plain(one.short)}"
     within = interval.within(one.speedup, quantity.number)
     return f"**{quantity.times(one.speedup.median)}** ({within})"
 
@@ -337,4 +341,4 @@ def _call(timing: Timing | None) -> str:
 
 
 def _stopped(timing: Timing | None) -> str:
-    return NONE if timing is None else table.plain(timing.cell.stopped)
+    return NONE if timing is None else markdown.plain(timing.cell.stopped)

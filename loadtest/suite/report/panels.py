@@ -6,9 +6,7 @@ show the same, each in its own size and type.
 
 import math
 import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,14 +27,6 @@ FARTHEST = 10  # times a median; a whisker that goes on leaves the panel
 LONGEST = 32  # characters of a name
 BACKED = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # text over lines
 WHISKER = {"elinewidth": 0.8, "ecolor": "#333333"}
-
-
-@contextmanager
-def any_script() -> Iterator[None]:
-    """Draw names that the font has no letters for, as boxes: the tables have them right."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-        yield
 
 
 def seconds_over_size(axes: Axes, case: Case, summary: Summary) -> None:

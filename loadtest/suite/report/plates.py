@@ -4,14 +4,22 @@ import io
 import math
 from collections.abc import Callable
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from loadtest.drawing import drawing
 from loadtest.suite.report import panels
 from loadtest.suite.summary import Summary
 
 COLUMN, PAGE = 3.5, 7.16  # inches: one column, and both
+STYLE = {
+    "pdf.fonttype": 42,  # TrueType: IEEE takes no Type 3 fonts
+    "font.size": 7.0,
+    "axes.titlesize": 7.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.0,
+    "errorbar.capsize": 1.5,
+}
 SECONDS, SPEEDUPS, CEILINGS = "seconds.pdf", "speedups.pdf", "ceilings.pdf"
 
 
@@ -24,20 +32,7 @@ def plates(summary: Summary) -> dict[str, bytes]:
         drawn[SPEEDUPS] = lambda: _bars(summary, panels.speedups)
     if panels.has_ceilings(summary):
         drawn[CEILINGS] = lambda: _bars(summary, panels.ceilings)
-    with (
-        panels.any_script(),
-        matplotlib.rc_context(
-            {
-                "pdf.fonttype": 42,  # TrueType: IEEE takes no Type 3 fonts
-                "text.parse_math": False,  # a dollar sign in a name begins no formula
-                "font.size": 7.0,
-                "axes.titlesize": 7.5,
-                "lines.linewidth": 1.0,
-                "lines.markersize": 3.0,
-                "errorbar.capsize": 1.5,
-            }
-        ),
-    ):
+    with drawing(STYLE):
         return {name: _pdf(draw()) for name, draw in drawn.items()}
 
 

@@ -218,5 +218,5 @@ def test_what_differs_of_software_is_listed_and_not_shouted() -> None:
 def test_names_are_text_and_not_markup() -> None:
     odd = replace(runs.VECTOR_ADD, case="[red]a|b*")
     found = compare(runs.made(cases=(odd,)), runs.made(cases=(odd,)))
-    assert "\\[red]a\\|b\\*" in found.markdown()
+    assert "\\[red\\]a\\|b\\*" in found.markdown()
     assert "[red]a|b*" in shown(found)

@@ -10,7 +10,9 @@ import orjson
 import pytest
 import yaml
 
+from loadtest.suite import __main__ as suite
 from loadtest.suite.results import read
+from tests.loadtest.suite import runs
 from tests.support import ROOT, eventually
 
 FUNCTIONS = Path(__file__).parent / "bench_functions"
@@ -125,3 +127,12 @@ def test_a_signal_ends_it_with_what_there_is(
     results = read(tmp_path / "out")
     assert results.interrupted is not None
     assert {cell.stopped for cell in results.cells} == {"interrupted"}
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(suite, "_measured", lambda *_, **__: runs.made(cases=runs.FOUR[:1]))
+    assert suite.main(["--out", str(tmp_path / "file")]) == suite.WRONG
+    assert "job_results.json cannot be written" in capsys.readouterr().err

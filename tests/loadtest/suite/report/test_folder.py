@@ -9,6 +9,7 @@ import pytest
 from loadtest import estimate
 from loadtest.suite.report import folder, write
 from loadtest.suite.results import read
+from loadtest.written import UnwritableReport
 from runtime.errors import ConfigurationError
 from tests.loadtest.suite import runs
 from tests.support import ROOT
@@ -43,25 +44,9 @@ def test_the_paper_is_written_beside_them_and_made_again_it_is_the_same(tmp_path
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = tmp_path / "kept"
-    kept.write_text("old")
-
-    def full(path: Path, content: bytes) -> int:
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        folder.put(kept, b"new")
-    assert kept.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [kept]
-
-
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(ConfigurationError, match=r"taken cannot be written .*another folder"):
+    with pytest.raises(UnwritableReport, match=r"taken/job_results.json cannot be written .*"):
         write(runs.made(cases=ONE), tmp_path / "taken")
 
 
