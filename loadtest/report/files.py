@@ -10,7 +10,6 @@ from loadtest.report.block import Plot, Report
 from loadtest.report.contents import contents
 from loadtest.report.markdown import markdown
 from loadtest.report.page import page
-from loadtest.report.plots import draw
 from loadtest.report.summary import Summary
 
 OUTCOME_FILE = "load_test.json"
@@ -46,5 +45,8 @@ def _files(outcome: Outcome) -> Iterator[tuple[str, bytes]]:
 
 
 def _plots(report: Report, summary: Summary) -> dict[str, str]:
+    # Imported here: matplotlib takes half a second that reading, or a plan that is wrong, need not.
+    from loadtest.report.plots import draw
+
     blocks = [block for section in report.sections for block in section.blocks]
     return {block.name: draw(block.name, summary) for block in blocks if isinstance(block, Plot)}

@@ -100,7 +100,7 @@ def test_the_interval_holds_the_true_median_as_often_as_it_says(name: str, n: in
 def test_the_interval_of_a_ratio_holds_the_true_one_as_often_as_it_says(
     name: str, n: int, m: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RESAMPLES", 200)  # enough for its percentiles, and fast
+    monkeypatch.setattr(module, "RESAMPLES", 100)  # enough for its percentiles, and fast
     draw, _ = KNOWN[name]
     rng = random.Random(f"{name} {n} {m}")
     held = 0

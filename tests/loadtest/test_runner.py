@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from loadtest import outcome as outcomes
 from loadtest.plan import Plan
 from loadtest.runner import run, run_plan
 from loadtest.snapshot import Snapshot
+from runtime.cli import app
 from runtime.errors import ConfigurationError
 from tests.loadtest.standin import Asked, Reply, StandIn, http, problem
 from tests.support import ROOT, NodeFactory, RunningNode, eventually
@@ -199,11 +201,16 @@ def test_the_command_says_in_its_status_whether_the_slo_was_met(
     assert met.returncode == 0, met.stderr
     assert str(tmp_path / "load_test.html") in met.stderr
     assert "SLO met" in met.stdout
-    missed = subprocess.run(
-        command(*few, "--slo=p50=1us"), cwd=ROOT, capture_output=True, text=True
-    )
-    assert missed.returncode == 1
+    missed = CliRunner().invoke(app, ["loadtest", *few, "--slo=p50=1us"], prog_name="lumbre")
+    assert missed.exit_code == 1
     assert "SLO missed: p50=1us" in missed.stdout
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(command("f", "--slo=fast"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lumbre: ") and "fast" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -219,7 +226,7 @@ def test_the_command_says_in_its_status_whether_the_slo_was_met(
     ],
 )
 def test_what_cannot_be_run_is_said_without_a_trace(arguments: tuple[str, ...], what: str) -> None:
-    done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode in (1, 2)
+    done = CliRunner().invoke(app, ["loadtest", *arguments], prog_name="lumbre")
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code in (1, 2)
     assert what in done.stderr
-    assert "Traceback" not in done.stderr

@@ -1,16 +1,16 @@
 """Recorded loads: what is read of them, what cannot be, and what is wrong with a file."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from loadtest.trace import read_trace
+from runtime.cli import app
 from runtime.errors import ConfigurationError
 from tests.support import ROOT, NodeFactory
 
@@ -184,13 +184,9 @@ def test_what_the_command_line_prints_can_be_replayed(
     node.client.post("/invoke/echo?device=cpu&n=3", json={"kind": "square"}).raise_for_status()
     sent = node.client.post("/invoke/optional", files={"data": b"meow"})
     sent.raise_for_status()
-    printed = subprocess.run(
-        [sys.executable, "-m", "runtime", "invocations", "--all", "--json", "--url", node.url],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    command = ["invocations", "--all", "--json", "--url", node.url]
+    printed = CliRunner().invoke(app, command, prog_name="lumbre")
+    assert printed.exit_code == 0, printed.stderr
     trace = read_trace(write(tmp_path, printed.stdout))
     assert [(e.request.target, json.loads(e.request.body)) for e in trace.entries] == [
         ("/invoke/add", {"a": 1}),

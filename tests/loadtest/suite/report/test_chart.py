@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from loadtest.suite.summary import Summary, summarize
 from tests.loadtest.suite import runs
 
 PNG = b"\x89PNG\r\n\x1a\n"
+ODD = "cost $5 $\\frac$ 火"  # no formula; nor has the font every letter
 TWO = runs.FOUR[:2]
 Panel = Callable[[Axes, Summary], None]
 
@@ -34,9 +36,10 @@ RUNS: dict[str, Callable[[], Results]] = {
     "simulated": lambda: runs.made(gpu="simulated", cases=TWO),
     "without a GPU": lambda: runs.made(gpu=None, cases=TWO),
     "one case": lambda: runs.made(cases=runs.FOUR[2:3]),
+    "an odd name": lambda: runs.made(cases=(replace(runs.FOUR[0], case=ODD),)),
     "eight cases": lambda: runs.made(cases=runs.EIGHT),
     "too few calls": lambda: runs.made(samples=2, cases=TWO),
-    "interrupted": lambda: runs.interrupted(runs.made(), 5),
+    "interrupted": lambda: runs.interrupted(runs.made(cases=TWO), 5),
     "no ceilings": lambda: replace(runs.made(gpu=None, cases=TWO), ceilings=()),
     "all calls of a case failed": lambda: runs.all_failing(
         runs.made(cases=TWO), "matmul bfloat16", "gpu", "no"
@@ -45,17 +48,21 @@ RUNS: dict[str, Callable[[], Results]] = {
 }
 
 
+@cache
+def picture(name: str) -> bytes:
+    return chart.picture(summarize(RUNS[name]()))
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_every_kind_of_run_has_a_picture_of_1600_pixels(name: str) -> None:
-    found = chart.picture(summarize(RUNS[name]()))
+    found = picture(name)
     assert found.startswith(PNG)
     assert int.from_bytes(found[16:20], "big") == 1600
     assert 300 < int.from_bytes(found[20:24], "big") < 4000
 
 
 def test_the_same_results_give_the_same_picture() -> None:
-    summary = summarize(runs.made(cases=runs.FOUR[:1]))
-    assert chart.picture(summary) == chart.picture(summary)
+    assert chart.picture(summarize(RUNS["one case"]())) == picture("one case")
 
 
 def drawn(panel: Panel, results: Results) -> Axes:
@@ -154,8 +161,3 @@ def test_labels_of_sizes_that_would_touch_are_left_out() -> None:
         "10M",
         "65,536",
     ]
-
-
-def test_a_dollar_sign_in_a_name_is_no_formula() -> None:
-    odd = replace(runs.FOUR[0], case="cost $5 $\\frac$ 火")  # nor has the font every letter
-    assert chart.picture(summarize(runs.made(cases=(odd,)))).startswith(PNG)

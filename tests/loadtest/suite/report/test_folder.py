@@ -73,6 +73,7 @@ sys.exit(0 if folder._drawing() is None else 1)
 
 
 def test_the_reports_are_imported_without_matplotlib() -> None:
-    program = "import loadtest.suite.report, sys; sys.exit('matplotlib' in sys.modules)"
+    modules = "loadtest.report, loadtest.runner, loadtest.suite.report"
+    program = f"import {modules}, sys; sys.exit('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
