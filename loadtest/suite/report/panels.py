@@ -112,14 +112,16 @@ def ceilings(axes: Axes, summary: Summary) -> None:
                 axes.text(0.01, at, "not known", va="center", color=GREY, fontsize="small")
                 continue
             axes.barh(at, timing.share, 0.36, color=COLOURS[device])
-            words = quantity.amount(timing.rate, f"{timing.cell.unit}/s")
-            _told(axes, timing.share, at, f"{quantity.share(timing.share)}, {words}")
+            rate = quantity.amount(timing.rate, f"{timing.cell.unit}/s")
+            top = case.ceiling(device)
+            of = "" if top in (None, case.sizes[-1].case) else f" of {short(top, LONGEST)}"
+            _told(axes, timing.share, at, f"{quantity.share(timing.share)}{of}, {rate}")
             most = max(most, timing.share)
-    axes.set_xlim(0, 1.4 * most)
+    axes.set_xlim(0, 1.5 * most)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity.share(value)))
     axes.axvline(1, color="#333333", linewidth=1, linestyle=(0, (4, 3)))
-    _rows(axes, summary, [case.sizes[-1] for case in summary.cases], ceiling=True)
+    _rows(axes, summary, [case.sizes[-1] for case in summary.cases])
     _title(
         axes,
         "Share of the measured ceiling",
@@ -268,14 +270,8 @@ def _title(axes: Axes, title: str, colours: Sequence[tuple[str, str]]) -> None:
     )
 
 
-def _rows(axes: Axes, summary: Summary, at: Sequence[Comparison], *, ceiling: bool = False) -> None:
-    labels = []
-    for case, one in zip(summary.cases, at, strict=True):
-        label = f"{short(one.case, LONGEST)}\n{one.axis} = {quantity.given(one.size)}"
-        tops = [top for device in DEVICES if (top := case.ceiling(device))]
-        if ceiling and tops and set(tops) != {one.case}:
-            label += f"\nof {short(' / '.join(dict.fromkeys(tops)), LONGEST)}"
-        labels.append(label)
+def _rows(axes: Axes, summary: Summary, at: Sequence[Comparison]) -> None:
+    labels = [f"{short(one.case, LONGEST)}\n{one.axis} = {quantity.given(one.size)}" for one in at]
     axes.set_yticks(range(len(summary.cases)), labels)
     axes.set_ylim(len(summary.cases) - 0.4, -0.6)  # the first case on top
     axes.tick_params(axis="y", length=0)
