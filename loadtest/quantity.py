@@ -126,5 +126,5 @@ def _long(seconds: float, digits: int) -> str:
     minutes, rest = divmod(round(seconds, digits - DIGITS), SIXTY)
     if minutes < SIXTY:
         return f"{minutes:.0f} min {rest:g} s" if rest else f"{minutes:.0f} min"
-    hours, minutes = divmod(minutes, SIXTY)
-    return f"{hours:,.0f} h {minutes:.0f} min" if minutes else f"{hours:,.0f} h"
+    hours, minutes = divmod(round(seconds / SIXTY), SIXTY)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"

@@ -75,6 +75,7 @@ def test_what_is_none_or_not_finite_is_a_dash(word: Callable[[float | None], str
         (125, "2 min 5 s"),
         (842, "14 min 2 s"),
         (3599.7, "1 h"),
+        (5628, "1 h 34 min"),
         (12_000, "3 h 20 min"),
         (-0.012, "−12.0 ms"),
     ],
@@ -95,7 +96,7 @@ def read(text: str) -> float:
 
 @given(st.floats(1e-9, 1e5), st.floats(1e-9, 1e5))
 def test_durations_always_keep_their_order_of_magnitude(one: float, other: float) -> None:
-    assert read(quantity.duration(one)) == pytest.approx(one, rel=0.0084)  # a minute of two hours
+    assert read(quantity.duration(one)) == pytest.approx(one, rel=0.0084)  # half a minute of an hour
     if one > 1.02 * other:
         assert read(quantity.duration(one)) > read(quantity.duration(other))
 
