@@ -96,7 +96,7 @@ def read(text: str) -> float:
 
 @given(st.floats(1e-9, 1e5), st.floats(1e-9, 1e5))
 def test_durations_always_keep_their_order_of_magnitude(one: float, other: float) -> None:
-    assert read(quantity.duration(one)) == pytest.approx(one, rel=0.0084)  # half a minute of an hour
+    assert read(quantity.duration(one)) == pytest.approx(one, rel=0.0084)  # 30 s of 1 h
     if one > 1.02 * other:
         assert read(quantity.duration(one)) > read(quantity.duration(other))
 
