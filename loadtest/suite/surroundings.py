@@ -1,8 +1,8 @@
 """What two runs did not have in common: machines, devices, plans, software, verdicts."""
 
 from loadtest import quantity
+from loadtest.suite.comparison import disagreement
 from loadtest.suite.results import Cell, DeviceFacts, Facts, Results
-from loadtest.suite.summary import disagreement
 from runtime.model import DEVICES
 
 MACHINE = {"cpu", "cores", "memory"}  # facts that, where they differ, mean another machine
