@@ -116,7 +116,7 @@ class Client:
             device=call.request.device if device is None else device.decode("latin-1"),
             simulated=headers.get(b"invocation-simulated") == b"true",
             status=status,
-            total=now - call.intended,
+            total=max(0.0, now - call.intended),
             phases=() if timing is None else phases(timing),
         )
         if not good:

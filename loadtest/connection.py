@@ -11,6 +11,7 @@ import httptools
 
 from loadtest.answer import Answer
 from loadtest.faults import Cut
+from loadtest.turn import Turn
 
 MOST_KEPT = 1 << 16  # bytes of a failure's body: enough for any problem details
 clock = time.monotonic
@@ -39,17 +40,19 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_received_at",
         "_transport",
+        "_turn",
         "_whole",
         "gone",
         "idle_since",
         "waiting",
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, turn: Turn) -> None:
         self.waiting = False  # for an answer
         self.idle_since = 0.0
         self.gone = False
         self._owner = owner
+        self._turn = turn
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._received_at = 0.0
@@ -79,7 +82,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = clock()
 
     def data_received(self, data: bytes) -> None:
-        self._received_at = clock()
+        self._received_at = self._turn.began()
         if not self.waiting:
             if not self.gone:
                 self._lose(Cut("the server said something that it was not asked for"))

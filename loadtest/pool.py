@@ -16,6 +16,7 @@ from loadtest.answer import Answer
 from loadtest.connection import Connection, clock
 from loadtest.faults import NoAnswer
 from loadtest.request import Request
+from loadtest.turn import Turn
 
 SWEEP = 0.05  # seconds between two looks for what has waited too long
 REST = 2.0  # seconds a connection may be unused: less than servers wait (uvicorn: 5)
@@ -73,6 +74,7 @@ class Pool:
         self._pause = 0.0
         self._resume = 0.0  # no try to connect before
         self._loop = asyncio.get_running_loop()
+        self._turn = Turn(self._loop)
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         self._closed = False
 
@@ -183,7 +185,7 @@ class Pool:
             self._connecting.add(task)
 
     async def _connect(self) -> None:
-        connection, address, began = Connection(self), self._address, clock()
+        connection, address, began = Connection(self, self._turn), self._address, clock()
         error: Exception | None = None
         try:
             async with asyncio.timeout(min(CONNECT, self._timeout)):

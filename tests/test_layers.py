@@ -119,7 +119,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.share", "loadtest.stage", "loadtest.trace"},
     {"loadtest.plan", "loadtest.mix"},
     {"loadtest.arrivals"},
-    {f"loadtest.{m}" for m in ("address", "answer", "snapshot", "timers")},
+    {f"loadtest.{m}" for m in ("address", "answer", "snapshot", "timers", "turn")},
     {"loadtest.faults", "loadtest.live", "loadtest.observer", "loadtest.tally"},
     {"loadtest.bottleneck", "loadtest.connection"},
     {"loadtest.pool"},

@@ -1,6 +1,7 @@
 """One connection: what it tells of answers, whole and otherwise."""
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from loadtest.answer import Answer
 from loadtest.connection import MOST_KEPT, Connection
 from loadtest.faults import Cut
+from loadtest.turn import Turn
 from tests.loadtest.standin import http
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -49,9 +51,16 @@ class Listener:
         self.errors.append(error)
 
 
+class Loop:
+    """A loop whose turns end at once."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
+
 def connected() -> tuple[Connection, Transport, Listener]:
     listener, transport = Listener(), Transport()
-    connection = Connection(listener)
+    connection = Connection(listener, Turn(cast(asyncio.AbstractEventLoop, Loop())))
     connection.connection_made(transport)
     return connection, transport, listener
 

@@ -1,0 +1,35 @@
+"""One instant for a turn of the loop."""
+
+import asyncio
+import time
+
+import pytest
+import uvloop
+
+from loadtest.turn import Turn
+
+
+async def turns(busy: float) -> tuple[list[float], float]:
+    """The instants of what came in one turn, with work in between, and that of a later one."""
+    loop = asyncio.get_running_loop()
+    turn = Turn(loop)
+    found: list[float] = []
+    done = asyncio.Event()
+
+    def came() -> None:
+        found.append(turn.began())
+        time.sleep(busy)
+
+    for _ in range(3):
+        loop.call_soon(came)
+    loop.call_soon(done.set)
+    await done.wait()
+    await asyncio.sleep(0.001)
+    return found, turn.began()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_comes_in_one_turn_came_at_one_instant_and_what_comes_later_did_not(run) -> None:  # type: ignore[no-untyped-def]
+    (first, second, third), later = run(turns(busy=0.002))
+    assert first == second == third
+    assert later >= first + 3 * 0.002
