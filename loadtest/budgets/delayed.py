@@ -1,4 +1,4 @@
-"""A server that answers every request after 5 ms, at next to no cost: it is nobody's limit.
+"""A server that answers every request after 20 ms, at next to no cost: it is nobody's limit.
 
 `python -m loadtest.budgets.delayed --port N`, on loopback; for requests without pipelining, whose
 head and body come together, as load generators send them.
@@ -9,7 +9,7 @@ import asyncio
 
 import uvloop
 
-DELAY = 0.005  # seconds
+DELAY = 0.02  # seconds
 BODY = b'{"x":1}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
     len(BODY),

@@ -30,7 +30,7 @@ LIMIT = 60.0  # seconds that a run may take beside its load
 METHOD = """\
 `lumbre loadtest` and `wrk` (one thread) send the same request to the same server from as many
 connections, each again as soon as it has its answer, in turns: round after round, and the median
-of the rounds' ratios counts. The server answers after 5 ms, at next to no cost
+of the rounds' ratios counts. The server answers after 20 ms, at next to no cost
 (`loadtest/budgets/delayed.py`), so neither it nor the generators are at their limit and both should
 tell the same. The last row's server is a bare Starlette echo, which is at its limit: there the
 generators compete with it for the cores, and what it shows is how much load one process can drive.
