@@ -97,8 +97,8 @@ def test_a_demo_that_is_ended_early_leaves_no_node(tmp_path: Path) -> None:
             line = process.stderr.readline()
             assert line, "the demo ended before its node was up"
             url = "".join(re.findall(r"a node is up: (\S+)", line))
-        client = httpx.Client(base_url=url)
-        eventually(lambda: client.get("/audit").json()["accepted"] > 5, within=30)
+        with httpx.Client(base_url=url) as client:
+            eventually(lambda: client.get("/audit").json()["accepted"] > 5, within=30)
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
