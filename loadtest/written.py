@@ -1,5 +1,6 @@
 """The files of a report, each written whole or not at all."""
 
+import contextlib
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,17 @@ def write(folder: Path, files: Iterable[tuple[str, bytes]]) -> list[Path]:
     not be written; those before it were.
     """
     return [_put(folder / name, content) for name, content in files]
+
+
+def check(folder: Path) -> None:
+    """Raise UnwritableReport now, rather than when all is measured; nothing is left behind."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        _put(folder / f"report.{secrets.token_hex(4)}", b"").unlink()
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # it was not made after all
+                path.rmdir()
 
 
 def _put(path: Path, content: bytes) -> Path:

@@ -181,6 +181,9 @@ def test_a_run_compared_with_itself_has_not_changed(benched: Path, tmp_path: Pat
         (("bench", "--plan", "nowhere.yaml"), "nowhere.yaml"),
         (("demo", "--seconds", "1"), "at least 5"),
         (("demo", "--functions", "nowhere"), "nowhere"),
+        (("demo", "--out", "/proc/report"), "/proc/report"),
+        (("bench", "--out", "/proc/report"), "/proc/report"),
+        (("loadtest", "f", "--out", "/proc/report"), "/proc/report"),
     ],
 )
 def test_what_cannot_be_done_is_said_without_a_trace(

@@ -18,7 +18,7 @@ from loadtest.suite.plan import BENCH
 from loadtest.suite.progress import Lines, Watch
 from loadtest.suite.results import JOB_RESULTS, Results, dumps
 from loadtest.suite.session import bench
-from runtime.errors import ConfigurationError, LumbreError
+from runtime.errors import LumbreError
 from runtime.model import DEVICES
 
 NOTHING = 1  # exit status: no cell has a sample
@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     console = Console(stderr=True)
     try:
+        written.check(given.out)
         results = _measured(options(given), console, events=given.events)
-    except ConfigurationError as error:
+    except LumbreError as error:
         return _wrong(error, console)
     except KeyboardInterrupt:
         console.print("stopped at once: nothing was written", markup=False, highlight=False)

@@ -74,10 +74,12 @@ def bench(
     from loadtest.suite.options import Options
     from loadtest.suite.plan import BENCH
     from loadtest.suite.report import terminal, write
+    from loadtest.written import check
     from runtime.cli import session
 
     if device not in (*DEVICES, "both"):
         raise typer.BadParameter(f"{device!r} is none: cpu, gpu or both", param_hint="--device")
+    check(out)
     results = _measured(
         Options(
             folders=_folders(folders),

@@ -48,9 +48,11 @@ def demo(
     from loadtest.live import watching
     from loadtest.report import terminal, write
     from loadtest.runner import run_plan
+    from loadtest.written import check
     from runtime.cli import session
 
     program(seconds, {"wave"})  # refuses what cannot be, before a node is started
+    check(out)
     with ending_on_sigterm(), demo_node(functions, port) as node:
         session.note(f"a node is up: {node.url}")
         for name, why in node.broken.items():

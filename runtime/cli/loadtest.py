@@ -87,6 +87,7 @@ def loadtest(
     from loadtest.live import watching
     from loadtest.report import terminal, write
     from loadtest.runner import run_plan
+    from loadtest.written import check
     from runtime.cli import session
 
     if (plan is None) == (function is None):
@@ -98,6 +99,7 @@ def loadtest(
         chosen = _simple(function or "", arguments, device, rate, connections, seconds)
         folder = Path()
     chosen = _changed(chosen, slo=slo, seed=seed)
+    check(out)
     with watching(sys.stderr, quiet) as watch:
         outcome = run_plan(
             chosen,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.written import UnwritableReport, write
+from loadtest.written import UnwritableReport, check, write
 
 FULL = OSError(28, "No space left on device")
 
@@ -26,6 +26,23 @@ def test_others_may_read_what_they_may_read_of_any_new_file(tmp_path: Path) -> N
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_check_leaves_nothing_behind_and_touches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("mine")
+    check(tmp_path / "new" / "folder")
+    check(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert (tmp_path / "report").read_text() == "mine"
+
+
+def test_a_check_refuses_what_could_not_be_written_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableReport, match="name another folder"):
+        check(tmp_path / "file" / "folder")
+    with pytest.raises(UnwritableReport, match="name another folder"):
+        check(Path("/proc/new/folder"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_cannot_be_written_leaves_the_old_file_and_nothing_beside_it(

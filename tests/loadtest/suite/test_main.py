@@ -135,4 +135,4 @@ def test_a_folder_that_cannot_be_written_to_is_said_without_a_trace(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(suite, "_measured", lambda *_, **__: runs.made(cases=runs.FOUR[:1]))
     assert suite.main(["--out", str(tmp_path / "file")]) == suite.WRONG
-    assert "job_results.json cannot be written" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
