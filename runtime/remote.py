@@ -27,6 +27,7 @@ NOTE_AFTER = 0.3  # seconds after which a call that is awaited gets a row of its
 ASK_EVERY = 0.5  # seconds between two looks into the ledger for those that are awaited
 ASKED_AT_ONCE = 500  # ids in one query
 LATE = 1.0  # seconds after which an answer may have been lost
+TELL_LIMIT = 2.0  # seconds that a caller waits for the workers to be told of a cancellation
 WAKE_EVERY = 0.2  # seconds between two calls for replicas of one queue
 
 log = logging.getLogger(__name__)
@@ -248,8 +249,11 @@ class RemoteInvocations(Invocations):
         take_over(invocation, cancelled)
         self._finish(invocation)
         try:
-            await self._bus.cancel(invocation.id)
-        except Unavailable:
+            # It is cancelled already, and a caller need not wait for a broker that does not answer:
+            # a gateway that drained meanwhile would have to break the request off.
+            async with asyncio.timeout(TELL_LIMIT):
+                await self._bus.cancel(invocation.id)
+        except (Unavailable, TimeoutError):
             self._uncancelled.add(invocation.id)  # told as soon as the broker is back
         return True
 

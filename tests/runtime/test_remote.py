@@ -26,9 +26,14 @@ class Broker:
 
     def __init__(self) -> None:
         self.sent: dict[str, Callable[[Exception | None], None]] = {}
+        self.cancelling: list[asyncio.Future[None]] = []  # who waits for a cancellation's confirm
 
     def send(self, queue: str, message: Message, *, reply: bool, settled: Any) -> None:
         self.sent[message.id] = settled
+
+    async def cancel(self, invocation: str) -> None:
+        self.cancelling.append(asyncio.get_running_loop().create_future())
+        await self.cancelling[-1]
 
 
 @pytest.fixture
@@ -102,6 +107,18 @@ async def test_a_slow_call_that_the_broker_refuses_is_over(
     stored = await ledger.get(invocation.id)
     assert stored is not None and stored.status is Status.CANCELLED
     assert await left_behind(ledger) == []
+
+
+async def test_who_cancels_does_not_wait_for_a_broker_that_does_not_answer(
+    invocations: RemoteInvocations, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.remote.TELL_LIMIT", 0.05)
+    invocation = await call(invocations)
+    broker.sent[invocation.id](None)
+    assert await invocations.cancel(invocation)
+    assert invocation.status is Status.CANCELLED
+    await until(lambda: len(broker.cancelling) == 2)  # the workers are told again
+    broker.cancelling[-1].set_result(None)
 
 
 def keyed(key: str) -> Invocation:
