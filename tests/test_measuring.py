@@ -107,6 +107,24 @@ def test_a_demo_that_is_ended_early_leaves_no_node(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "demo" / "load_test.html").is_file()
 
 
+@pytest.mark.parametrize("command", [("loadtest", "f"), ("demo", "--seconds=5"), ("bench",)])
+def test_without_the_extra_it_is_said_what_to_install(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in ("hdrh", "yaml"):
+        (tmp_path / f"{name}.py").write_text(
+            f"raise ModuleNotFoundError('No module named {name}', name={name!r})"
+        )
+    own = environment()
+    own["PYTHONPATH"] = f"{tmp_path}:{own['PYTHONPATH']}"
+    done = subprocess.run(
+        (*LUMBRE, *command), cwd=tmp_path, env=own, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "pip install 'lumbre[loadtest]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # ── lumbre bench, lumbre report ───────────────────────────────────────────────────────────────
 
 

@@ -31,6 +31,8 @@ from runtime.cli.flags import FAILED, Json, help_of, takes_settings
 from runtime.errors import LumbreError
 from runtime.settings import Settings, origin, read_settings, without_password
 
+MEASURING = ("hdrh", "matplotlib", "yaml")  # what the extra `loadtest` installs
+
 
 class Commands(TyperGroup):
     """The commands, with every error that somebody can do something about in one line."""
@@ -40,6 +42,12 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except LumbreError as error:
             typer.echo(f"lumbre: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in MEASURING:
+                raise
+            what = f"{error.name} is not installed: pip install 'lumbre[loadtest]'"
+            typer.echo(f"lumbre: {what}", err=True)
             raise typer.Exit(FAILED) from None
 
 
