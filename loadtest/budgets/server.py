@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loadtest.ending import end
+
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = Path(__file__).parent / "functions"
 LOOPBACK = "127.0.0.1"
@@ -24,7 +26,6 @@ NODE = (sys.executable, "-m", "runtime", "up")
 APP = "loadtest.budgets.echo:app"
 ECHO = (sys.executable, "-m", "uvicorn", APP, "--loop=uvloop", "--http=httptools")
 START_LIMIT = 60.0  # seconds until a server must answer
-STOP_LIMIT = 20.0  # seconds from SIGTERM to SIGKILL
 ASK_LIMIT = 60.0  # seconds one request may take
 EVERY = 0.005  # seconds between two looks whether something is there
 
@@ -163,7 +164,7 @@ def background(
     try:
         yield Background(name, process, began, log)
     finally:
-        _end(process)
+        end(process)
 
 
 @contextmanager
@@ -216,12 +217,3 @@ def _gives(port: int, probe: str, status: int) -> bool:
 
 def _tail(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

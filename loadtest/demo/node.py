@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from loadtest import chaos
+from loadtest.ending import end
 from loadtest.shipped import shipped
 from runtime.devices import find_gpus
 from runtime.errors import ConfigurationError, LumbreError
@@ -27,7 +28,6 @@ PACKAGE = Path(__file__).parents[1]
 OWN = Path(__file__).parent / "functions"
 LOOPBACK = "127.0.0.1"
 START_LIMIT = 90.0  # seconds until it must be ready; the first start describes every function
-STOP_LIMIT = 20.0  # seconds from SIGTERM to SIGKILL
 LAST_WORDS = 2000  # characters of its log in an error
 
 
@@ -78,7 +78,7 @@ def demo_node(functions: Path | None, port: int) -> Iterator[DemoNode]:
             names = tuple(str(each["name"]) for each in served if not each["error"])
             yield DemoNode(url, simulated, log, names, broken)
         finally:
-            _end(process)
+            end(process)
 
 
 def _start(settings: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
@@ -113,15 +113,6 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> list[dict[st
             pass  # not listening yet
         time.sleep(0.1)
     raise DemoFailed(f"its node was not ready after {START_LIMIT:.0f} s; it said:\n{_tail(log)}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _why(view: dict[str, object]) -> str:

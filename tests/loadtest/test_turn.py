@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 import uvloop
@@ -29,7 +31,9 @@ async def turns(busy: float) -> tuple[list[float], float]:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_what_comes_in_one_turn_came_at_one_instant_and_what_comes_later_did_not(run) -> None:  # type: ignore[no-untyped-def]
+def test_what_comes_in_one_turn_came_at_one_instant_and_what_comes_later_did_not(
+    run: Callable[[Coroutine[Any, Any, tuple[list[float], float]]], tuple[list[float], float]],
+) -> None:
     (first, second, third), later = run(turns(busy=0.002))
     assert first == second == third
     assert later >= first + 3 * 0.002
