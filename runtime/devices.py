@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.settings import Settings  # which needs more than a machine that only computes has
 
 SIMULATED = "simulated"  # in the place of a GPU's index, and in the names of its replicas
+_IN_NAMES = f"-{SIMULATED}-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ def find_gpus() -> tuple[Gpu, ...]:
         if allowed is None or index in allowed:
             found.append(Gpu(index, name, int(float(memory)) * 2**20))
     return tuple(found)
+
+
+def simulates(replica: str | None) -> bool:
+    """Whether the GPU of a replica was a CPU in disguise; its name says so, for ever."""
+    return replica is not None and _IN_NAMES in replica
 
 
 def memory_limit() -> int:

@@ -10,7 +10,7 @@ import orjson
 
 from runtime.batch_rows import ItemOutcome, Progress
 from runtime.catalog import Broken
-from runtime.devices import SIMULATED
+from runtime.devices import simulates
 from runtime.function import FunctionSpec
 from runtime.model import (
     DEVICES,
@@ -144,8 +144,8 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
 
 
 def is_simulated(invocation: Invocation) -> bool:
-    """Whether the GPU it ran on was a CPU in disguise; the replica's name says so, for ever."""
-    return f"-{SIMULATED}-" in (invocation.replica or "")
+    """Whether the GPU it ran on was a CPU in disguise."""
+    return simulates(invocation.replica)
 
 
 def _error_view(invocation: Invocation, debug: bool) -> dict[str, Any] | None:

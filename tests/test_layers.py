@@ -39,6 +39,7 @@ FLOORS: list[set[str]] = [
     {"runtime.brokers.rabbitmq.broker"},
     {"runtime.brokers.rabbitmq"},
     {"runtime.function", "runtime.sqlite", "runtime.audit", "runtime.waiting", "runtime.stories"},
+    {"runtime.rollup"},
     {"runtime.postgres", "runtime.migrations.env", "runtime.migrations.versions.r0001_tables"},
     {"runtime.rows", "runtime.database"},
     {"runtime.settled", "runtime.batch_rows", "runtime.migrate", "runtime.tally"},
