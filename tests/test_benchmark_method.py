@@ -26,13 +26,13 @@ from loadtest.address import Address
 from loadtest.arrivals import Piece, times
 from loadtest.budgets import generator, pace
 from loadtest.budgets.delayed import DELAY
-from loadtest.estimate import RESAMPLES, Estimate, estimate
 from loadtest.latencies import Latencies
 from loadtest.plan import Plan, simple
 from loadtest.report import step
 from loadtest.suite import block, caller, ceilings, change, choice, event, machine, trial
 from loadtest.suite.plan import BENCH, CaseModel, Effort, Rule, read_plan
 from loadtest.suite.subject import Place
+from runtime.estimate import RESAMPLES, Estimate, estimate
 from tests.support import ROOT, Page
 
 METHOD, GUIDE = Page("benchmark-method.md"), Page("user-guide.md")

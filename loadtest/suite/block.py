@@ -6,7 +6,6 @@ One warm replica on each device serves them all, so that replicas and memory sta
 from collections.abc import Sequence
 from typing import Any
 
-from loadtest.estimate import estimate
 from loadtest.suite.caller import Caller
 from loadtest.suite.case import Case
 from loadtest.suite.choice import fastest
@@ -16,6 +15,7 @@ from loadtest.suite.plan import Effort, Values
 from loadtest.suite.results import Sample
 from loadtest.suite.schedule import Schedule
 from loadtest.suite.trial import Trial
+from runtime.estimate import estimate
 from runtime.model import Device
 
 TELLING = 0.1  # of the longest call: what one must have taken to tell how long a larger one takes

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loadtest import quantity
-from loadtest.estimate import Estimate, estimate, ratio
 from loadtest.suite.results import Ceiling, Cell, Results
+from runtime.estimate import Estimate, estimate, ratio
 from runtime.model import Device
 
 THRESHOLD = 0.02  # a smaller change is called noise, whatever its interval says

@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from loadtest import quantity
-from loadtest.estimate import Estimate, estimate, ratio
 from loadtest.suite.results import Cell, Parity, Results, Sample
+from runtime.estimate import Estimate, estimate, ratio
 from runtime.model import DEVICES, Device
 
 PER_DEVICE = {"repeat"}  # how often a call does its work; what one piece takes is not changed by it

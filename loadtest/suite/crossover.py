@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from loadtest import quantity
-from loadtest.estimate import Estimate
+from runtime.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)

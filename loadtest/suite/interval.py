@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from loadtest import quantity
-from loadtest.estimate import Estimate
+from runtime.estimate import Estimate
 
 
 def beside(found: Estimate, word: Callable[[float], str], what: str = "call") -> str:

@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loadtest.estimate import Estimate, estimate
 from loadtest.suite.comparison import Comparison as Comparison
 from loadtest.suite.comparison import Timing as Timing
 from loadtest.suite.comparison import compared, timed
 from loadtest.suite.crossover import Crossover, Point, crossover
 from loadtest.suite.results import Ceiling, Cell, Cold, DeviceFacts, Results
+from runtime.estimate import Estimate, estimate
 from runtime.model import Device
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from loadtest.estimate import estimate
 from loadtest.suite.plan import Effort
 from loadtest.suite.results import Sample
 from loadtest.suite.subject import Answer, CallFailed, TookTooLong
+from runtime.estimate import estimate
 from runtime.model import Device
 
 FAILURES_IN_A_ROW = 5  # after which a cell is given up

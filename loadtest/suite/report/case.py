@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from loadtest import markdown, quantity
-from loadtest.estimate import Estimate
 from loadtest.quantity import NONE
 from loadtest.suite import interval
 from loadtest.suite.summary import Case, Comparison, Summary, Timing
+from runtime.estimate import Estimate
 from runtime.model import Device
 
 

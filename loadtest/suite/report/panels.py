@@ -15,9 +15,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from loadtest import quantity
-from loadtest.estimate import Estimate
 from loadtest.line import short
 from loadtest.suite.summary import Case, Comparison, Summary, Timing
+from runtime.estimate import Estimate
 from runtime.model import DEVICES, Device
 
 COLOURS: dict[Device, str] = {"cpu": "#1f5fa8", "gpu": "#d1470c"}  # apart for the colour-blind, too

@@ -8,12 +8,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from loadtest import quantity
-from loadtest.estimate import Estimate
 from loadtest.line import line
 from loadtest.quantity import NONE
 from loadtest.suite.report import findings
 from loadtest.suite.results import Results
 from loadtest.suite.summary import Case, Comparison, Summary, Timing, summarize
+from runtime.estimate import Estimate
 
 WIDE = 100  # columns from which on the intervals of the times have room
 LEAST = 0.001  # a share of a ceiling below which it does not matter how little it is

@@ -5,9 +5,9 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadtest.estimate import Estimate
 from loadtest.suite.results import Parity
 from loadtest.suite.summary import Comparison, Summary, Timing
+from runtime.estimate import Estimate
 from runtime.model import DEVICES, Device
 
 Value = str | float | int | None

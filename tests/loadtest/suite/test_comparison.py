@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.comparison import Comparison
 from loadtest.suite.results import Ceiling, Results, Sample
 from loadtest.suite.summary import Summary, summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 FEW = (runs.MATMULS[2], runs.VECTOR_ADD)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.estimate import Estimate
 from loadtest.suite.crossover import Point, crossover
+from runtime.estimate import Estimate
 
 
 def point(size: float, median: float, spread: float | None = 0.02) -> Point:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from loadtest import estimate
-from loadtest.estimate import Estimate
 from loadtest.suite.change import verdict
 from loadtest.suite.difference import Difference, compare
 from loadtest.suite.results import Results
+from runtime import estimate
+from runtime.estimate import Estimate
 from tests.loadtest.suite import runs
 
 CASES = (runs.MATMULS[2], runs.VECTOR_ADD)

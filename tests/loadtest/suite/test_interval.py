@@ -1,8 +1,8 @@
 """Medians with their intervals."""
 
 from loadtest import quantity
-from loadtest.estimate import Estimate
 from loadtest.suite import interval
+from runtime.estimate import Estimate
 
 SURE = Estimate(56.7, 55.1, 57.9, 24, 0.95)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.results import Cell, Cold
 from loadtest.suite.summary import Case, Summary, summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 FEW = (runs.MATMULS[2], runs.VECTOR_ADD)

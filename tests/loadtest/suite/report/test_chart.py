@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from loadtest import estimate
 from loadtest.suite.report import chart, panels
 from loadtest.suite.results import Results
 from loadtest.suite.summary import Summary, summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.report import findings
 from loadtest.suite.summary import summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 MATMUL = "matmul bfloat16"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.report import folder, write
 from loadtest.suite.results import read
 from loadtest.written import UnwritableReport
+from runtime import estimate
 from runtime.errors import ConfigurationError
 from tests.loadtest.suite import runs
 from tests.support import ROOT

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.report import ieee
 from loadtest.suite.report.ieee import paper
 from loadtest.suite.report.plates import CEILINGS, SECONDS, SPEEDUPS
 from loadtest.suite.results import Results
 from loadtest.suite.summary import summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 TWO = (runs.FOUR[0], runs.FOUR[2])

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.report.markdown import PICTURE, page
 from loadtest.suite.results import Results
 from loadtest.suite.summary import summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 MATMUL = "matmul bfloat16"

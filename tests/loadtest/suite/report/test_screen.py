@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from loadtest import estimate
 from loadtest.suite.report import terminal
 from loadtest.suite.results import Results
+from runtime import estimate
 from tests.loadtest.suite import runs
 
 

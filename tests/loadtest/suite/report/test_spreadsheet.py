@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import estimate
 from loadtest.suite.report.spreadsheet import COLUMNS, meanings, sheet
 from loadtest.suite.results import Results
 from loadtest.suite.summary import summarize
+from runtime import estimate
 from tests.loadtest.suite import runs
 from tests.support import ROOT
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import estimate as module
-from loadtest.estimate import Estimate, estimate, ratio
+from runtime import estimate as module
+from runtime.estimate import Estimate, estimate, ratio
 
 # The ranks that bound the 95 % interval of a median, from tables of the binomial distribution
 # (for instance Conover, Practical Nonparametric Statistics, table A3).
