@@ -8,7 +8,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TextClause
 
@@ -50,6 +61,21 @@ class Oddity:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """All that was accepted, by where it is: the ends as they were tallied, the rest as rows."""
+
+    accepted: int
+    terminal: int
+    queued: int
+    running: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether accepted = terminal + queued + running."""
+        return self.accepted == self.terminal + self.queued + self.running
+
+
 class Census:
     """Counts and names what is not over, and what is wrong; `Ledger.census`."""
 
@@ -71,6 +97,27 @@ class Census:
                 place = counts.setdefault((function, device), {})
                 place[kind] = place.get(kind, 0) + count
         return {place: Unfinished(**found) for place, found in counts.items()}
+
+    async def tallied(self) -> Tallied:
+        """Accepted, terminal, queued and running as of one instant, cheap however many there are.
+
+        What was purged counts as terminal.
+        """
+        status = invocations.c.status
+        going_on = select(literal("rows"), status, func.count()).where(schema.UNFINISHED)
+        tally = select(literal("tally"), totals.c.name, func.sum(totals.c.count))
+        names = ["accepted", *(end.value for end in TERMINAL)]
+        query = union_all(
+            going_on.group_by(status),
+            tally.where(totals.c.name.in_(names)).group_by(totals.c.name),
+        )
+        found = {(of, name): int(count) for of, name, count in await self._database.read(query)}
+        return Tallied(
+            accepted=found.get(("tally", "accepted"), 0),
+            terminal=sum(found.get(("tally", end.value), 0) for end in TERMINAL),
+            queued=found.get(("rows", Status.QUEUED.value), 0),
+            running=found.get(("rows", Status.RUNNING.value), 0),
+        )
 
     async def pending(
         self, functions: Collection[str], before: float, limit: int

@@ -7,6 +7,7 @@ neither a router nor a request object.  Everything else is plain Starlette.
 import asyncio
 import logging
 import re
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.admission import Admission
 from runtime.answers import Answers, json_answer
@@ -46,6 +47,13 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 log = logging.getLogger(__name__)
 
 
+class Pages(Protocol):
+    """What serves browsers; a floor above this."""
+
+    def takes(self, scope: Scope) -> ASGIApp | None:
+        """Who answers this request there; None where the API does."""
+
+
 class Gateway:
     """The ASGI application of a node."""
 
@@ -60,6 +68,7 @@ class Gateway:
         ledger: Ledger,
         batches: BatchRoutes,
     ) -> None:
+        self.console: Pages | None = None  # set where this process serves it
         self._settings = settings
         self._admission = admission
         self._answers = answers
@@ -115,7 +124,18 @@ class Gateway:
             except LumbreError as error:
                 await problem_of(error)(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        if self.console and scope["type"] == "http" and (page := self.console.takes(scope)):
+            await self._show(page, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    @staticmethod
+    async def _show(page: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await page(scope, receive, send)
+        except Exception:  # whatever it is, the caller gets a problem, and the log the rest
+            log.exception("path=%r cannot be shown", scope["path"])
+            await _internal_error()(scope, receive, send)
 
     async def _invoke(self, scope: Scope, receive: Receive) -> Response:
         spec = await self._admission.function(scope["path"][len(INVOKE) :])

@@ -15,6 +15,8 @@ from typing import IO, Any
 import uvloop
 
 from autoscaler.local import LocalScaler
+from console.sections import console_of
+from console.sources import Sources
 from runtime.admission import Admission
 from runtime.answers import Answers
 from runtime.auditor import Auditor
@@ -112,6 +114,27 @@ class Node:
         self.gateway = Gateway(
             settings, self.admission, answers, reports, desk, self.invocations, ledger, batches
         )
+        self.console = console_of(
+            Sources(
+                settings=settings,
+                catalog=self.catalog,
+                admission=self.admission,
+                fleet=fleet,
+                invocations=self.invocations,
+                ledger=ledger,
+                blobs=self.blobs,
+                letters=self.letters,
+                clearance=self.clearance,
+                auditor=auditor,
+                answers=answers,
+                reports=reports,
+                metrics=self.metrics,
+                history=getattr(self, "history", None),  # on its way
+                speedups=getattr(self, "speedups", None),  # on its way
+                access=getattr(self, "access", None),  # on its way
+            )
+        )
+        self.gateway.console = self.console
         self.sending = sending_of(settings, self.broker, ledger)
         if self.sending:
             self.invocations.on_stored = self.sending.enqueue
@@ -190,6 +213,7 @@ class Node:
 
     async def close(self) -> None:
         """Write what is left and end every process."""
+        await self.console.close()
         await self.batches.close()
         for task in self._tasks:
             task.cancel()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("runtime", "autoscaler", "loadtest")
+PACKAGES = ("runtime", "autoscaler", "console", "loadtest")
 
 FLOORS: list[set[str]] = [
     {
@@ -72,6 +72,10 @@ FLOORS: list[set[str]] = [
     {"runtime.letter_routes"},
     {"runtime.reports", "runtime.batch_routes"},
     {"runtime.gateway"},
+    {"console.numbers", "console.page", "console.sources"},
+    {"console.render", "console.pulse", "console.entrance"},
+    {"console.app"},
+    {"console.sections"},
     {f"runtime.doctor.{m}" for m in ("examination", "functions", "machine", "stores")},
     {"runtime.doctor.rounds"},
     {"runtime.doctor"},
@@ -157,7 +161,7 @@ FLOORS: list[set[str]] = [
     {f"loadtest.budgets.{m}" for m in ("flood", "records", "arena")},
     {f"loadtest.budgets.{m}" for m in ("embedded", "generator", "rabbitmq")},
 ]
-ANYWHERE = {"runtime", "autoscaler", "loadtest"}  # a package's own public names
+ANYWHERE = {"console", "runtime", "autoscaler", "loadtest"}  # a package's own public names
 
 ONLY = {
     "torch": {"runtime.context", "runtime.replica", "runtime.forkserver"},

@@ -1,0 +1,286 @@
+"""The console as a part of the gateway: which requests are its own, and how they are answered.
+
+A browser that asks for one of the API's URLs gets a page (`Accept: text/html`), a program gets
+JSON.  Every page is whole by itself and works without a script; scripts only keep it up to date.
+"""
+
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Match, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console import render
+from console.page import Action, Page, Section, View
+from console.pulse import Pulse
+from console.sources import Sources
+from runtime.answers import json_answer
+from runtime.errors import Forbidden, LumbreError, NotFound
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept, HX-Request, HX-Request-Type, Cookie",
+}
+THEMES = ("system", "light", "dark")
+THEME_COOKIE = "lumbre_theme"
+A_YEAR = 365 * 86_400  # seconds
+RANGES = {"5m": 300, "1h": 3600, "24h": 86_400}  # seconds
+REFRESHES = ("2", "5", "10", "0")  # seconds between two refreshes; 0 is never
+JSON_SUFFIX = ".json"
+NAVIGATION = (
+    ("overview", "/", "Overview"),
+    ("functions", "/functions", "Functions"),
+    ("invocations", "/invocations", "Invocations"),
+    ("replicas", "/replicas", "Replicas"),
+    ("queues", "/queues", "Queues"),
+    ("scaling", "/scaling", "Scaling"),
+    ("benchmarks", "/benchmarks", "Benchmarks"),
+)
+
+
+class Console:
+    """Answers what a browser asks; `takes` says which requests those are."""
+
+    def __init__(self, sources: Sources, sections: Sequence[Section]) -> None:
+        self._sources = sources
+        self._pulse = Pulse(sources)
+        self._static = GZipMiddleware(StaticFiles(directory=render.STATIC), minimum_size=1000)
+        self._pages = {page.path: page for section in sections for page in section.pages}
+        self._page_routes = [
+            (Route(page.path, _nothing, methods=["GET"]), page) for page in self._pages.values()
+        ]
+        actions = [action for section in sections for action in section.actions]
+        actions.append(Action("/theme", self._choose_theme, "read"))
+        self._action_routes = [
+            (Route(action.path, _nothing, methods=["POST"]), action) for action in actions
+        ]
+
+    async def close(self) -> None:
+        """End what runs on the side."""
+        await self._pulse.close()
+
+    # ── which requests ────────────────────────────────────────────────────────────────────────
+
+    def takes(self, scope: Scope) -> ASGIApp | None:
+        """Who answers this request here; None where the API does."""
+        path, method = scope["path"], scope["method"]
+        if path.startswith("/static/"):
+            return self._send_static
+        if method == "POST":
+            return self._found_action(scope)
+        if method not in ("GET", "HEAD"):
+            return None
+        if path in ("/console", "/console/"):
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        headers = dict(scope["headers"])
+        if path.endswith(JSON_SUFFIX):
+            return self._found_json(scope)
+        if b"text/html" not in headers.get(b"accept", b"") and b"hx-request" not in headers:
+            return None
+        return self._found_page(scope)
+
+    def _found_page(self, scope: Scope) -> ASGIApp | None:
+        for route, page in self._page_routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return _bound(self._show, page, found)
+        return None
+
+    def _found_json(self, scope: Scope) -> ASGIApp | None:
+        """A page as JSON; where the API has that URL, it gets the request without the suffix."""
+        path = scope["path"].removesuffix(JSON_SUFFIX)
+        inner = {**scope, "path": "/" if path == "/overview" else path, "method": "GET"}
+        for route, page in self._page_routes:
+            match, found = route.matches(inner)
+            if match is Match.FULL:
+                if page.twin:
+                    scope["path"] = path
+                    return None
+                return _bound(self._tell, page, found)
+        return None
+
+    def _found_action(self, scope: Scope) -> ASGIApp | None:
+        for route, action in self._action_routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return _bound(self._act, action, found)
+        return None
+
+    # ── answers ───────────────────────────────────────────────────────────────────────────────
+
+    async def _send_static(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A file that never changes under its URL, which has its hash."""
+        kept = b"public, max-age=31536000, immutable"
+
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                message["headers"] = [
+                    *message["headers"],
+                    (b"cache-control", kept),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        inner = {**scope, "path": scope["path"].removeprefix("/static"), "root_path": ""}
+        try:
+            await self._static(inner, receive, sent)
+        except Exception as error:
+            if getattr(error, "status_code", None) != HTTPStatus.NOT_FOUND:
+                raise
+            await Response("there is no such file", 404)(scope, receive, send)
+
+    async def _tell(self, page: Page, request: Request) -> Response:
+        view = await page.show(request)
+        return json_answer(view, headers={"Cache-Control": "no-store", "Vary": HEADERS["Vary"]})
+
+    async def _show(self, page: Page, request: Request) -> Response:
+        try:
+            view = await page.show(request)
+        except LumbreError as error:
+            return await self._failed(request, error, page.section)
+        context = await self._context(request, page.section, view)
+        if request.headers.get("hx-request-type") == "partial":
+            return self._partial(page, request, context)
+        return HTMLResponse(render.page(page.template, context), headers=HEADERS)
+
+    def _partial(self, page: Page, request: Request, context: View) -> Response:
+        """The block that htmx asks for, and the parts of the frame that go with every refresh."""
+        name = request.headers.get("hx-target", "").partition("#")[2]
+        found = render.block(page.template, name, context) if name else None
+        if found is None:
+            return HTMLResponse(render.page(page.template, context), headers=HEADERS)
+        frame = render.block("base.html", "pulse", context | {"oob": True}) or ""
+        return HTMLResponse(found + frame, headers=HEADERS)
+
+    async def _act(self, action: Action, request: Request) -> Response:
+        try:
+            if getattr(self._sources.settings, "read_only", False) and action.scope != "read":
+                raise Forbidden("this console is read-only: it was started with --read-only")
+            response = await action.act(request)
+        except LumbreError as error:
+            return await self._failed(request, error, None)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def not_found(self, request: Request) -> Response:
+        """The page for a URL that is nobody's."""
+        error = NotFound(f"there is no page {request.url.path}: start from the overview")
+        return await self._failed(request, error, None)
+
+    async def _failed(
+        self, request: Request, error: LumbreError, section: str | None
+    ) -> HTMLResponse:
+        """What went wrong, as a page; htmx leaves what it has and shows the sentence."""
+        about = {"title": error.title, "status": error.status, "detail": str(error)}
+        context = await self._context(request, section, {"error": about})
+        headers = dict(HEADERS)
+        if request.headers.get("hx-request-type") == "partial":
+            headers["HX-Retarget"], headers["HX-Reswap"] = "#notice", "innerHTML"
+            told = render.block("error.html", "problem", context) or ""
+            return HTMLResponse(told, error.status, headers)
+        return HTMLResponse(render.page("error.html", context), error.status, headers)
+
+    # ── what every template knows ─────────────────────────────────────────────────────────────
+
+    async def _context(self, request: Request, section: str | None, view: View) -> View:
+        query = request.url.query
+        here = request.url.path + (f"?{query}" if query else "")
+        return {
+            "view": view,
+            "now": time.time(),
+            "here": here,
+            "path": request.url.path,
+            "query": dict(request.query_params),
+            "section": section,
+            "navigation": NAVIGATION,
+            "theme": theme_of(request),
+            "themes": THEMES,
+            "range": range_of(request),
+            "ranges": list(RANGES),
+            "every": every_of(request),
+            "refreshes": REFRESHES,
+            "read_only": getattr(self._sources.settings, "read_only", False),
+            "pulse": await self._pulse.now(),
+            "identity": self._identity(request),
+            "oob": False,
+        }
+
+    def _identity(self, request: Request) -> dict[str, Any] | None:
+        """Who is signed in, where keys are on."""
+        access = self._sources.access
+        if access is None or not access.enabled:
+            return None
+        who = access.who(dict(request.scope["headers"]))
+        return {"name": who.name, "scopes": sorted(who.scopes)} if who else None
+
+    async def _choose_theme(self, request: Request) -> Response:
+        form = await request.form()
+        theme = str(form.get("theme", "system"))
+        response = see_other(str(form.get("next", "/")))
+        if theme in THEMES:
+            response.set_cookie(
+                THEME_COOKIE, theme, max_age=A_YEAR, httponly=True, samesite="strict"
+            )
+        return response
+
+
+def theme_of(request: Request) -> str:
+    """The theme that somebody chose; system where nobody did."""
+    theme = request.cookies.get(THEME_COOKIE, "system")
+    return theme if theme in THEMES else "system"
+
+
+def range_of(request: Request) -> str:
+    """The time range of a URL: 5m, 1h or 24h; the first where it names none of these."""
+    asked = request.query_params.get("range", "")
+    return asked if asked in RANGES else "5m"
+
+
+def seconds_of(request: Request) -> float:
+    """The same in seconds."""
+    return float(RANGES[range_of(request)])
+
+
+def every_of(request: Request) -> str:
+    """Seconds between two refreshes, from a URL; 2 where it names none that is offered."""
+    asked = request.query_params.get("every", "")
+    return asked if asked in REFRESHES else "2"
+
+
+def see_other(path: str) -> RedirectResponse:
+    """303 to a page of ours; whatever is no path of ours leads to the overview."""
+    parts = urlsplit(path)
+    ours = path.startswith("/") and not path.startswith(("//", "/\\"))
+    if not ours or parts.scheme or parts.netloc:
+        path = "/"
+    return RedirectResponse(quote(path, safe="/?&=%:;,+#-._~"), HTTPStatus.SEE_OTHER)
+
+
+def _bound(answer: Any, of: Page | Action, found: Scope) -> ASGIApp:
+    """An application that answers one request for a page or an action."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request({**scope, **found}, receive, send)
+        response: Response = await answer(of, request)
+        await response(scope, receive, send)
+
+    return app
+
+
+async def _nothing(request: Request) -> Response:
+    """What the routes above lead to: they only match, and the console answers itself."""
+    return JSONResponse(None)

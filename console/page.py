@@ -1,0 +1,59 @@
+"""What a page of the console is: a URL, what it shows, and the template that shows it.
+
+One view has three answers: a browser gets the whole page, htmx gets the block it asks for, and
+`.json` behind the path gives the view itself.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+View = dict[str, Any]  # what JSON can say; templates show it
+Show = Callable[[Request], Awaitable[View]]
+Act = Callable[[Request], Awaitable[Response]]
+Scope = Literal["read", "invoke", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, under a path as Starlette writes it.
+
+    `section` is the item of the navigation it belongs to.  Where the API has the same URL (`twin`),
+    programs and `.json` get the API's answer.
+    """
+
+    path: str
+    template: str
+    section: str
+    show: Show
+    twin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a form of a page does: POST, answered by 303 to where its result is."""
+
+    path: str
+    act: Act
+    scope: Scope = "invoke"
+
+
+class Section(Protocol):
+    """A part of the console: some pages, and what can be done on them."""
+
+    @property
+    def pages(self) -> list[Page]: ...
+    @property
+    def actions(self) -> list[Action]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line that a page tells above everything else."""
+
+    kind: Literal["good", "bad", "note"]
+    text: str
+    links: dict[str, str] = field(default_factory=dict)  # words → URL

@@ -1,0 +1,14 @@
+"""Which sections the console has; this is where a new one is added."""
+
+from console.app import Console
+from console.entrance import Entrance
+from console.page import Section
+from console.sources import Sources
+
+
+def console_of(sources: Sources) -> Console:
+    """The console of one gateway, with all its pages."""
+    sections: list[Section] = [
+        Entrance(),
+    ]
+    return Console(sources, sections)
