@@ -16,6 +16,8 @@ def significant(value: float, digits: int = 3) -> str:
         return "0"
     places = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, places)
+    if rounded and math.floor(math.log10(abs(rounded))) > digits - 1 - places:
+        places -= 1  # 0.9996 is 1.00
     return f"{rounded:,.{max(0, min(places, 12))}f}"
 
 

@@ -1,0 +1,217 @@
+"""Which requests are the console's, and in which of three ways each is answered."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from console.app import POLICY, Console, see_other
+from console.page import Action, Page, View
+from console.sources import Sources
+from runtime.errors import NotFound, Unavailable
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html, */*"}
+
+
+class Census:
+    async def tallied(self) -> Any:
+        raise Unavailable("the ledger is away", 1)
+
+
+class Paper:
+    """A section for tests: a page of its own, one that the API has too, and one that fails."""
+
+    def __init__(self) -> None:
+        self.pages = [
+            Page("/paper", "signin.html", "paper", self.show),
+            Page("/letters/{id}", "signin.html", "paper", self.show, twin=True),
+            Page("/lost", "signin.html", "paper", self.lose),
+        ]
+        self.actions = [Action("/paper/burn", self.burn)]
+        self.burnt = 0
+
+    async def show(self, request: Request) -> View:
+        return {"next": request.path_params.get("id", "none"), "failed": False}
+
+    async def lose(self, request: Request) -> View:
+        raise NotFound("there is no such paper; look at /paper")
+
+    async def burn(self, request: Request) -> Response:
+        self.burnt += 1
+        return see_other("/paper")
+
+
+def sources(**settings: Any) -> Sources:
+    values = {
+        "read_only": False,
+        "broker_url": "amqp://guest:secret@host/",
+        "ledger": "sqlite:///x",
+    }
+    given = SimpleNamespace(
+        settings=SimpleNamespace(**values | settings),
+        fleet=SimpleNamespace(faults=list, simulated=False, devices=lambda spec: []),
+        invocations=SimpleNamespace(recorder=SimpleNamespace(healthy=True)),
+        ledger=SimpleNamespace(census=Census()),
+        catalog=SimpleNamespace(functions={}),
+        auditor=SimpleNamespace(reckon=_away),
+        access=SimpleNamespace(enabled=False),
+    )
+    return cast(Sources, given)
+
+
+async def _away() -> Any:
+    raise Unavailable("the broker is away", 1)
+
+
+class Front:
+    """The console before an API that answers everything else with `api PATH`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._console.takes(scope) or PlainTextResponse(f"api {scope['path']}")
+        await app(scope, receive, send)
+
+
+@pytest.fixture
+def paper() -> Paper:
+    return Paper()
+
+
+@pytest.fixture
+async def client(paper: Paper) -> Any:
+    console = Console(sources(), [paper])
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Front(console)), base_url="http://here"
+    ) as client:
+        yield client
+    await console.close()
+
+
+async def test_a_browser_gets_the_whole_page_with_its_policy(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/paper", headers=HTML)
+    assert answer.status_code == 200
+    assert answer.text.startswith("<!doctype html>")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert "HX-Request" in answer.headers["vary"]
+
+
+async def test_htmx_gets_the_block_it_asks_for_and_the_pulse(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/paper", headers=PARTIAL | {"HX-Target": "main#content"})
+    assert not answer.text.startswith("<!doctype")
+    assert 'name="key"' in answer.text
+    assert 'hx-swap-oob="outerMorph"' in answer.text
+
+
+async def test_htmx_gets_the_whole_page_for_a_block_there_is_not(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.get("/paper", headers=PARTIAL | {"HX-Target": "div#nothing"})
+    assert answer.text.startswith("<!doctype html>")
+
+
+async def test_json_behind_the_path_gives_the_view(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/paper.json", headers=HTML)
+    assert answer.json() == {"next": "none", "failed": False}
+
+
+async def test_a_program_gets_the_api(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/letters/7")).text == "api /letters/7"
+    assert (await client.get("/paper", headers={"Accept": "*/*"})).text == "api /paper"
+
+
+async def test_a_browser_gets_a_page_where_a_program_gets_the_api(
+    client: httpx.AsyncClient,
+) -> None:
+    assert 'value="7"' in (await client.get("/letters/7", headers=HTML)).text
+    forced = await client.get("/letters/7.json", headers=HTML)
+    assert forced.text == "api /letters/7"
+
+
+async def test_json_of_what_is_no_page_stays_the_apis(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/openapi.json", headers=HTML)).text == "api /openapi.json"
+
+
+async def test_an_error_is_a_page_that_says_what_to_do(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/lost", headers=HTML)
+    assert answer.status_code == 404
+    assert "look at /paper" in answer.text
+
+
+async def test_an_error_of_a_refresh_goes_where_notices_are(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/lost", headers=PARTIAL | {"HX-Target": "div#live"})
+    assert answer.status_code == 404
+    assert answer.headers["hx-retarget"] == "#notice"
+    assert "<html" not in answer.text
+
+
+async def test_a_form_is_answered_by_303(client: httpx.AsyncClient, paper: Paper) -> None:
+    answer = await client.post("/paper/burn", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/paper")
+    assert paper.burnt == 1
+
+
+async def test_a_read_only_console_refuses_what_its_forms_would_do() -> None:
+    paper = Paper()
+    console = Console(sources(read_only=True), [paper])
+    transport = httpx.ASGITransport(Front(console))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        answer = await client.post("/paper/burn", headers=HTML)
+        assert answer.status_code == 403
+        assert "read-only" in answer.text
+        assert (await client.get("/paper", headers=HTML)).status_code == 200
+    assert paper.burnt == 0
+    await console.close()
+
+
+async def test_a_theme_is_kept_in_a_cookie_and_rendered_by_the_server(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/theme", data={"theme": "dark", "next": "/paper?range=1h"})
+    assert answer.headers["location"] == "/paper?range=1h"
+    assert 'data-theme="dark"' in (await client.get("/paper", headers=HTML)).text
+
+
+async def test_a_theme_that_does_not_exist_is_not_kept(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/theme", data={"theme": '"><script>', "next": "/"})
+    assert "set-cookie" not in answer.headers
+
+
+async def test_the_old_address_leads_to_the_overview(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/console", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_a_static_file_is_kept_for_ever_and_compressed(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/static/lumbre.css", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "immutable" in answer.headers["cache-control"]
+
+
+@pytest.mark.parametrize("path", ["/static/%2e%2e/app.py", "/static/nothing.css", "/static/"])
+async def test_a_static_file_there_is_not_is_a_404(client: httpx.AsyncClient, path: str) -> None:
+    request = client.build_request("GET", "http://here/")
+    request.url = request.url.copy_with(raw_path=path.encode())
+    assert (await client.send(request)).status_code == 404
+
+
+async def test_the_password_of_the_broker_is_on_no_page(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/paper", headers=HTML)).text
+    assert "secret" not in text
+    assert "amqp://guest:***@host/" in text
+
+
+@given(st.text(alphabet="/\\:.?#@htpsevil\n\r\t %", max_size=20))
+def test_a_redirect_never_leads_to_another_host(path: str) -> None:
+    location = see_other(path).headers["location"]
+    assert location.startswith("/")
+    assert not location.startswith(("//", "/\\"))
