@@ -2,8 +2,8 @@
 
 Rows come in batches, one transaction each; the first terminal status written wins, and a row that
 has one never changes again.  A running tally is kept in the same transactions as the rows, from
-what was done rather than from what is there, so that an audit has two witnesses.  Any number of
-processes may write one ledger at once.
+what was done rather than from what is there, so that an audit has two witnesses; and so are the
+rollups that history is read from.  Any number of processes may write one ledger at once.
 """
 
 import asyncio
@@ -28,10 +28,13 @@ from runtime.census import Census
 from runtime.database import RETRY_AFTER as RETRY_AFTER
 from runtime.database import Database
 from runtime.errors import BadRequest, ConfigurationError
+from runtime.keys import Keys
 from runtime.model import TERMINAL, Device, Invocation, Status
 from runtime.model import Attempt as Attempt
+from runtime.pages import Page, Pages
 from runtime.retention import Purged as Purged
 from runtime.retention import Retention
+from runtime.rollup import Bucket, counted
 from runtime.rows import Values
 from runtime.schema import Batch as Batch
 from runtime.schema import BatchState as BatchState
@@ -81,9 +84,11 @@ class Ledger:
         self._insert_attempts = dialect.insert(schema.attempts)
         self._insert_callbacks = dialect.insert(schema.callbacks)
         self._tally = Tally(database)
+        self.pages = Pages(database)
         self.retention = Retention(database, self._tally)
         self.letters = SettledLetters(database)
         self.census = Census(database)
+        self.keys = Keys(database)
         self.batch_rows = BatchRows(database)
 
     @classmethod
@@ -128,15 +133,18 @@ class Ledger:
         exactly = False
         while True:
             try:
-                return await self._database.write(
+                written, pages = await self._database.write(
                     partial(self._write, change=change, exactly=exactly)
                 )
             except _NotAllOfThem:
                 exactly = True
+            else:
+                self.pages.keep(pages)
+                return written
 
     async def _write(
         self, connection: AsyncConnection, change: _Change, *, exactly: bool
-    ) -> Written:
+    ) -> tuple[Written, dict[Bucket, Page]]:
         changed = self._which_of if exactly else self._all_of
         states, latest = change.states, change.latest
         inserted = await changed(connection, self._insert, change.fresh)
@@ -154,17 +162,20 @@ class Ledger:
         await self._bulk(connection, self._insert_attempts, change.attempts)
         await self._bulk(connection, self._insert_callbacks, _callbacks(change, inserted))
         ends = [id for id, state in states.items() if state[0] in TERMINAL]
-        tally = Counter(states[id][0] for id in ends if id not in missed)
+        ended = [id for id in ends if id not in missed] if missed else ends
+        pages = await self.pages.add(connection, counted(map(latest.__getitem__, ended)))
+        tally = Counter(states[id][0] for id in ended)
         tally["accepted"] = len(inserted)  # be it 0: that it can be written is seen by it
         if stored:
             tally["ignored"] = sum(id in stored for id in ends)
         await self._tally.add(connection, tally)
         over = refused.union(ends, (id for id, status in stored.items() if status in TERMINAL))
-        return Written(
+        written = Written(
             terminal=tuple(latest[id] for id in ends if id not in refused),
             unfinished=tuple(id for id in states if id not in over),
             refused=tuple(latest[id] for id in states if id in refused),
         )
+        return written, pages
 
     async def _lock(
         self, connection: AsyncConnection, late: list[Values], published: list[str]

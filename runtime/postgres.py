@@ -119,6 +119,16 @@ def add(table: Table, key: Sequence[str], number: str) -> str:
     )
 
 
+def put(table: Table, key: Sequence[str], columns: Sequence[str]) -> str:
+    """SQL that sets the columns of each key, from rows (*key, *columns), there before or not."""
+    values = ", ".join(f"{_name(column)} = excluded.{_name(column)}" for column in columns)
+    extracts = _extracts([table.c[name] for name in (*key, *columns)])
+    return (
+        f"INSERT INTO {table.name} ({_names((*key, *columns))}) SELECT {extracts} FROM {_ROWS}"
+        f" ON CONFLICT ({_names(key)}) DO UPDATE SET {values}"
+    )
+
+
 def among(column: str, parameter: str) -> str:
     """SQL for: the column is one of the texts in a JSON array, bound as `parameter`."""
     texts = f"SELECT jsonb_array_elements_text(CAST({parameter} AS jsonb))"

@@ -29,7 +29,7 @@ from sqlalchemy.sql.expression import TextClause
 
 from runtime.model import TERMINAL, Device, Status
 
-REVISION = "0001"  # of `runtime/migrations`, the newest: it makes what is described here
+REVISION = "0003"  # of `runtime/migrations`, the newest: it makes what is described here
 
 
 def _none_of(statuses: Collection[Status]) -> str:
@@ -191,6 +191,50 @@ totals = Table(
     Column("name", _TEXT, primary_key=True),
     Column("part", _INTEGER, primary_key=True, autoincrement=False),
     Column("count", _INTEGER, nullable=False),
+)
+
+# What happened in stretches of time, by function and device (`runtime.rollup`), in as many rows as
+# there were writers: they add up.  A writer writes a row again with all that it knows by then.
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("width", _INTEGER, primary_key=True, autoincrement=False),  # seconds
+    Column("at", _INTEGER, primary_key=True, autoincrement=False),  # where the stretch begins
+    Column("function", _TEXT, primary_key=True),
+    Column("device", _TEXT, primary_key=True),
+    Column("writer", _TEXT, primary_key=True),
+    Column("data", _TEXT, nullable=False),  # JSON of a `rollup.Cell`
+    sqlite_with_rowid=False,  # they are read by time, and so lie together by time
+)
+
+# Replicas that there were; `ended_at` is null while one lives.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("name", _TEXT, primary_key=True),
+    Column("spawned_at", Double, primary_key=True),
+    Column("function", _TEXT, nullable=False),
+    Column("device", _TEXT, nullable=False),
+    Column("data", _TEXT, nullable=False),  # JSON of a `lifeline.ReplicaLife`
+    Column("ended_at", Double),
+    Column("seen_at", Double, nullable=False),  # when it was last known to live, or to have ended
+    _index("replicas_by_end", "ended_at"),
+)
+
+# API keys (`runtime.keys`), of which only hashes are kept; one that is revoked stays, as a record.
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", _TEXT, primary_key=True),
+    Column("name", _TEXT, nullable=False),
+    Column("hash", _TEXT, nullable=False),
+    Column("session_hash", _TEXT, nullable=False),
+    Column("scopes", _TEXT, nullable=False),  # by space
+    Column("created_at", Double, nullable=False),
+    Column("rate", Double),  # invocations a second; null is any number
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("last_used_at", Double),
 )
 
 # Alembic's, and like it: which revision this is.

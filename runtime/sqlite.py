@@ -141,6 +141,16 @@ def add(table: Table, key: Sequence[str], number: str) -> str:
     )
 
 
+def put(table: Table, key: Sequence[str], columns: Sequence[str]) -> str:
+    """SQL that sets the columns of each key, from rows (*key, *columns), there before or not."""
+    values = ", ".join(f"{_name(column)} = excluded.{_name(column)}" for column in columns)
+    return (
+        f"{_ROWS} INSERT INTO {table.name} ({_names((*key, *columns))})"
+        f" SELECT {_extracts(len(key) + len(columns))} FROM given WHERE true"
+        f" ON CONFLICT ({_names(key)}) DO UPDATE SET {values}"
+    )
+
+
 def among(column: str, parameter: str) -> str:
     """SQL for: the column is one of the texts in a JSON array, bound as `parameter`."""
     return f"{column} IN (SELECT value FROM json_each({parameter}))"

@@ -20,6 +20,10 @@ from runtime.model import Status
 from tests.places import Place, PostgresPlace, SqlitePlace
 
 EARLIEST = Path(__file__).parent / "ledger_version_1.sql"
+REVISIONS = [
+    "0001: The tables of the first release",
+    "0002: Rollups of what happened, and the replicas that there were",
+]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -70,6 +74,14 @@ async def make(place: Place) -> None:
     await opened.close()
 
 
+async def migrate_to(place: Place, revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bring a ledger to an earlier revision, as an earlier Lumbre left it."""
+    upgrade = command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", lambda config, _: upgrade(config, revision))
+        await migrated(place)
+
+
 async def migrated(place: Place) -> list[str]:
     return await asyncio.to_thread(migrate.upgrade, place.url)
 
@@ -84,7 +96,7 @@ def test_the_newest_revision_is_the_one_the_schema_names() -> None:
 
 async def test_migrations_make_what_the_schema_describes(bare: Place, tmp_path: Path) -> None:
     assert await revision(bare) is None
-    assert await migrated(bare) == ["0001: The tables of the first release"]
+    assert await migrated(bare) == REVISIONS
     assert await revision(bare) == schema.REVISION
     by_migrations = tables(bare)
     assert any("by_idempotency_key" in each for each in by_migrations)
@@ -107,7 +119,7 @@ async def test_a_ledger_that_has_every_revision_is_left_alone(bare: Place) -> No
 
 async def test_several_may_migrate_a_ledger_at_once(bare: Place) -> None:
     done = await asyncio.gather(*(migrated(bare) for _ in range(4)))
-    assert sorted(map(len, done)) == [0, 0, 0, 1]
+    assert sorted(map(len, done)) == [0, 0, 0, len(REVISIONS)]
     await (await Ledger.open(bare.url)).close()
 
 
@@ -125,7 +137,7 @@ async def test_a_migration_that_fails_leaves_nothing(
         with pytest.raises((ConfigurationError, Unavailable), match="the power went"):
             await migrated(bare)
     assert tables(bare) == set()
-    assert len(await migrated(bare)) == 1
+    assert await migrated(bare) == REVISIONS
 
 
 async def test_a_newer_ledger_is_neither_opened_nor_migrated(bare: Place) -> None:
@@ -143,13 +155,31 @@ async def test_a_postgresql_ledger_without_tables_is_not_opened(postgres_url: st
     assert await asyncio.to_thread(migrate.current, postgres_url) is None
 
 
+async def test_a_ledger_of_the_first_revision_keeps_what_it_holds_when_it_is_brought_up(
+    bare: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate_to(bare, "0001", monkeypatch)
+    assert await revision(bare) == "0001"
+    await bare.do("INSERT INTO totals VALUES ('accepted', 0, 1)")
+    if isinstance(bare, PostgresPlace):
+        with pytest.raises(ConfigurationError, match="revision 0001, and this Lumbre needs"):
+            await Ledger.open(bare.url)
+        assert await migrated(bare) == REVISIONS[1:]
+    await asyncio.gather(*(_open_and_close(bare) for _ in range(2)))
+    assert await revision(bare) == schema.REVISION
+    ledger = await Ledger.open(bare.url)
+    assert (await ledger.audit()).accepted == 1
+    assert await ledger.pages.read(5, 0, 2**60) == []
+    await ledger.close()
+
+
 async def test_a_postgresql_ledger_of_an_earlier_revision_is_not_opened(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.to_thread(migrate.upgrade, postgres_url)
-    monkeypatch.setattr(schema, "REVISION", "0002")
+    monkeypatch.setattr(schema, "REVISION", "0098")
     with pytest.raises(
-        ConfigurationError, match="revision 0001, and this Lumbre needs 0002: run: lumbre migrate"
+        ConfigurationError, match="revision 0002, and this Lumbre needs 0098: run: lumbre migrate"
     ):
         await Ledger.open(postgres_url)
 
