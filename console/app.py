@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import render
 from console.page import Action, Page, Section, View
-from console.pulse import Pulse
+from console.pulse import FRESH, Pulse
+from console.shared import Shared
 from console.sources import Sources
 from runtime.answers import json_answer
 from runtime.errors import Forbidden, LumbreError, NotFound
@@ -58,6 +59,7 @@ class Console:
     def __init__(self, sources: Sources, sections: Sequence[Section]) -> None:
         self._sources = sources
         self._pulse = Pulse(sources)
+        self._refreshed = Shared[str](FRESH)
         self._static = GZipMiddleware(StaticFiles(directory=render.STATIC), minimum_size=1000)
         self._pages = {page.path: page for section in sections for page in section.pages}
         self._page_routes = [
@@ -148,23 +150,27 @@ class Console:
         return json_answer(view, headers={"Cache-Control": "no-store", "Vary": HEADERS["Vary"]})
 
     async def _show(self, page: Page, request: Request) -> Response:
+        block = ""
+        if request.headers.get("hx-request-type") == "partial":
+            block = request.headers.get("hx-target", "").partition("#")[2]
         try:
-            view = await page.show(request)
+            if block and page.shared:
+                url = (request.url.path, request.url.query, block)
+                html = await self._refreshed.get(url, lambda: self._html(page, request, block))
+            else:
+                html = await self._html(page, request, block)
         except LumbreError as error:
             return await self._failed(request, error, page.section)
-        context = await self._context(request, page.section, view)
-        if request.headers.get("hx-request-type") == "partial":
-            return self._partial(page, request, context)
-        return HTMLResponse(render.page(page.template, context), headers=HEADERS)
+        return HTMLResponse(html, headers=HEADERS)
 
-    def _partial(self, page: Page, request: Request, context: View) -> Response:
-        """The block that htmx asks for, and the parts of the frame that go with every refresh."""
-        name = request.headers.get("hx-target", "").partition("#")[2]
-        found = render.block(page.template, name, context) if name else None
+    async def _html(self, page: Page, request: Request, block: str) -> str:
+        """A whole page, or the block that htmx asks for with what of the frame is alive."""
+        view = await page.show(request)
+        context = await self._context(request, page.section, view)
+        found = render.block(page.template, block, context) if block else None
         if found is None:
-            return HTMLResponse(render.page(page.template, context), headers=HEADERS)
-        frame = render.block("base.html", "pulse", context | {"oob": True}) or ""
-        return HTMLResponse(found + frame, headers=HEADERS)
+            return render.page(page.template, context)
+        return found + (render.block("base.html", "pulse", context | {"oob": True}) or "")
 
     async def _act(self, action: Action, request: Request) -> Response:
         try:

@@ -22,7 +22,8 @@ class Page:
     """A page, under a path as Starlette writes it.
 
     `section` is the item of the navigation it belongs to.  Where the API has the same URL (`twin`),
-    programs and `.json` get the API's answer.
+    programs and `.json` get the API's answer.  What is `shared` looks the same to everybody who asks
+    the same URL, so a refresh is made once a second for all of them.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Page:
     section: str
     show: Show
     twin: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

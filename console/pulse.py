@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from console.shared import Shared
 from console.sources import Sources
 from runtime.auditor import Reckoning
 from runtime.census import Tallied
@@ -35,8 +36,7 @@ class Pulse:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._reading: asyncio.Future[dict[str, Any]] | None = None
-        self._read_at = 0.0
+        self._read_lately = Shared[dict[str, Any]](FRESH)
         self._audited: _Audited | None = None
         self._auditing: asyncio.Task[None] | None = None
         self._since: dict[str, float] = {}  # faults, and since when they are
@@ -52,10 +52,7 @@ class Pulse:
 
     async def now(self) -> dict[str, Any]:
         """Faults with since when, the audit line, and what this process is."""
-        if self._reading is None or time.monotonic() - self._read_at > FRESH:
-            self._read_at = time.monotonic()
-            self._reading = asyncio.ensure_future(self._read())
-        return await asyncio.shield(self._reading)
+        return await self._read_lately.get("pulse", self._read)
 
     async def _read(self) -> dict[str, Any]:
         settings = self._sources.settings

@@ -74,7 +74,7 @@ FLOORS: list[set[str]] = [
     {"runtime.letter_routes"},
     {"runtime.reports", "runtime.batch_routes"},
     {"runtime.gateway"},
-    {"console.numbers", "console.page", "console.sources"},
+    {"console.numbers", "console.page", "console.shared", "console.sources"},
     {"console.render", "console.pulse", "console.entrance"},
     {"console.app"},
     {"console.sections"},

@@ -33,11 +33,13 @@ class Paper:
             Page("/paper", "signin.html", "paper", self.show),
             Page("/letters/{id}", "signin.html", "paper", self.show, twin=True),
             Page("/lost", "signin.html", "paper", self.lose),
+            Page("/board", "signin.html", "paper", self.show, shared=True),
         ]
         self.actions = [Action("/paper/burn", self.burn)]
-        self.burnt = 0
+        self.burnt = self.shown = 0
 
     async def show(self, request: Request) -> View:
+        self.shown += 1
         return {"next": request.path_params.get("id", "none"), "failed": False}
 
     async def lose(self, request: Request) -> View:
@@ -117,6 +119,18 @@ async def test_htmx_gets_the_whole_page_for_a_block_there_is_not(
 ) -> None:
     answer = await client.get("/paper", headers=PARTIAL | {"HX-Target": "div#nothing"})
     assert answer.text.startswith("<!doctype html>")
+
+
+async def test_a_refresh_of_what_is_shared_is_made_once_for_all(
+    client: httpx.AsyncClient, paper: Paper
+) -> None:
+    headers = PARTIAL | {"HX-Target": "main#content"}
+    answers = [await client.get("/board", headers=headers) for _ in range(5)]
+    assert len({answer.text for answer in answers}) == 1
+    assert paper.shown == 1
+    await client.get("/board?range=1h", headers=headers)
+    await client.get("/board", headers=HTML)
+    assert paper.shown == 3
 
 
 async def test_json_behind_the_path_gives_the_view(client: httpx.AsyncClient) -> None:
