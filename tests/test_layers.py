@@ -43,8 +43,10 @@ FLOORS: list[set[str]] = [
     {"runtime.function", "runtime.sqlite", "runtime.audit", "runtime.waiting", "runtime.stories"},
     {"runtime.rollup"},
     {"runtime.postgres", "runtime.migrations.env"},
-    {f"runtime.migrations.versions.{m}" for m in ("r0001_tables", "r0002_history")},
+    {f"runtime.migrations.versions.{m}" for m in ("r0001_tables", "r0002_history", "r0003_keys")},
     {"runtime.rows", "runtime.database"},
+    {"runtime.keys"},
+    {"runtime.session"},
     {"runtime.settled", "runtime.batch_rows", "runtime.migrate", "runtime.tally", "runtime.pages"},
     {"runtime.census"},
     {"runtime.retention"},
@@ -68,6 +70,8 @@ FLOORS: list[set[str]] = [
     {"runtime.fleet", "runtime.workers", "runtime.callbacks"},
     {"runtime.sending"},
     {"runtime.query"},
+    {"runtime.access"},
+    {"runtime.access_routes"},
     {"runtime.admission", "runtime.batches", "runtime.batch_results"},
     {"runtime.answers", "runtime.letters", "runtime.auditor"},
     {"runtime.clearance"},
@@ -147,7 +151,7 @@ FLOORS: list[set[str]] = [
     {"runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
     {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
-    {f"runtime.cli.{m}" for m in ("bench", "demo", "doctor", "loadtest", "report")},
+    {f"runtime.cli.{m}" for m in ("bench", "demo", "doctor", "keys", "loadtest", "report")},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.__main__"},
@@ -160,7 +164,8 @@ FLOORS: list[set[str]] = [
     {"loadtest.budgets.replicas", "loadtest.budgets.throughput"},
     {f"loadtest.budgets.{m}" for m in ("contestant", "benchmark", "distributed")},
     {f"loadtest.budgets.{m}" for m in ("starts", "backlog", "comparison", "rivals")},
-    {f"loadtest.budgets.{m}" for m in ("flood", "records", "arena")},
+    {f"loadtest.budgets.{m}" for m in ("flood", "records", "arena", "filled", "tabs")},
+    {"loadtest.budgets.console"},
     {f"loadtest.budgets.{m}" for m in ("embedded", "generator", "rabbitmq")},
 ]
 ANYWHERE = {"console", "runtime", "autoscaler", "loadtest"}  # a package's own public names
@@ -182,7 +187,9 @@ ONLY = {
         "runtime.migrate",
         "runtime.migrations.versions.r0001_tables",
         "runtime.migrations.versions.r0002_history",
+        "runtime.migrations.versions.r0003_keys",
         "runtime.pages",
+        "runtime.keys",
         "runtime.ledger",
         "runtime.audit",
     },
@@ -191,6 +198,7 @@ ONLY = {
         "runtime.migrations.env",
         "runtime.migrations.versions.r0001_tables",
         "runtime.migrations.versions.r0002_history",
+        "runtime.migrations.versions.r0003_keys",
     },
     "asyncpg": {"runtime.postgres"},
     "httpcore": {"runtime.webhook"},
@@ -203,7 +211,10 @@ ONLY = {
         f"runtime.cli{m}"
         for m in ("", ".audits", ".batches", ".calls", ".chaos", ".doctor", ".flags", ".letters")
     }
-    | {f"runtime.cli.{m}" for m in ("bench", "demo", "loadtest", "report", "roles", "session")},
+    | {
+        f"runtime.cli.{m}"
+        for m in ("bench", "demo", "keys", "loadtest", "report", "roles", "session")
+    },
 }
 
 

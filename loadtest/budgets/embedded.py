@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from loadtest.budgets.backlog import queued
 from loadtest.budgets.benchmark import Benchmark
+from loadtest.budgets.console import open_tabs, overview_poll
 from loadtest.budgets.pace import FULL, QUICK, Pace
 from loadtest.budgets.replicas import replica_memory, replica_start
 from loadtest.budgets.row import Row
@@ -48,10 +49,12 @@ def rows(pace: Pace) -> Iterator[Row]:
         yield latency(raw, lumbre, pace)
         yield acceptances(lumbre, pace)
         yield after_zero(lumbre, pace)
+        yield open_tabs(lumbre, pace)
     yield asyncio.run(replica_start(pace))
     yield asyncio.run(replica_memory())
     yield queued(pace)
     yield start_to_ready(pace)
+    yield overview_poll(pace)
 
 
 BENCHMARK = Benchmark(

@@ -16,6 +16,8 @@ class Pace:
     wakes: int  # first answers after scale to zero
     queued: int  # invocations held in a queue
     starts: int  # of the gateway
+    recorded: int  # invocations in a ledger
+    polls: int  # refreshes of a page
 
 
 FULL = Pace(
@@ -28,6 +30,8 @@ FULL = Pace(
     wakes=12,
     queued=100_000,
     starts=7,
+    recorded=1_000_000,
+    polls=12,
 )
 QUICK = Pace(
     rounds=3,
@@ -39,4 +43,6 @@ QUICK = Pace(
     wakes=4,
     queued=10_000,
     starts=3,
+    recorded=50_000,
+    polls=4,
 )

@@ -20,6 +20,8 @@ PACE = Pace(
     wakes=1,
     queued=200,
     starts=1,
+    recorded=200,
+    polls=1,
 )
 
 
