@@ -6,6 +6,7 @@ from typing import Protocol
 from runtime.brokers.memory import MemoryBroker
 from runtime.devices import Machine
 from runtime.function import FunctionSpec
+from runtime.lifeline import ReplicaLife
 from runtime.model import Depth, Device, PoolState
 from runtime.worker import Worker
 
@@ -25,6 +26,9 @@ class Fleet(Protocol):
 
     def pools(self, spec: FunctionSpec) -> dict[Device, PoolState]:
         """The replicas of a function, where it is served."""
+
+    def lives(self) -> list[ReplicaLife]:
+        """Every replica and what it did, and those that ended in the last seconds."""
 
     def depth(self, queue: str) -> Depth:
         """How full a queue is, as far as is known."""
@@ -62,6 +66,9 @@ class LocalFleet:
         keys = [(spec.name, device) for device in spec.devices]
         states = {key[1]: self._worker.state(key, self._directions(key)) for key in keys}
         return {device: state for device, state in states.items() if state}
+
+    def lives(self) -> list[ReplicaLife]:
+        return self._worker.lives()
 
     def depth(self, queue: str) -> Depth:
         return self._broker.depth_now(queue)

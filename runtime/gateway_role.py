@@ -136,9 +136,7 @@ class GatewayRole:
         await self._invocations.recorder.close()
 
     def _signalled(self, key: str, body: bytes) -> None:
-        if key.startswith("worker."):
-            self._workers.heard(key, body)
-        else:
+        if not self._workers.heard(key, body):
             self._invocations.signalled(key, body)
 
     def _gauges(self) -> Iterator[Gauges]:

@@ -6,6 +6,7 @@ next to nothing; a `ReplicaLife` is what others see of it.
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from runtime.model import Device
@@ -51,20 +52,27 @@ class ReplicaLife:
 
 
 class Lifeline:
-    """Writes down what one replica does, in the order of time."""
+    """Writes down what one replica does, in the order of time.
 
-    __slots__ = ("_busy", "_busy_since", "_changes", "ended_at")
+    `work` and `rest` are called for every job that follows no other at once; they take about a
+    quarter of a microsecond together, since a change is made only once a rest has been long enough.
+    """
+
+    __slots__ = ("_busy", "_changes", "_rested", "_working_since", "ended_at")
 
     def __init__(self, at: float) -> None:
         self.ended_at: float | None = None
         self._changes: deque[tuple[Doing, float]] = deque([("starting", at)], MAX_SEGMENTS)
-        self._busy = 0.0  # seconds, up to `_busy_since`
-        self._busy_since: float | None = None
+        self._busy = 0.0  # seconds, of the work that is done
+        self._working_since: float | None = None
+        self._rested = -inf  # since when it has no job; whether that is a change is not known yet
 
     @property
     def state(self) -> str:
         """What it does now: a segment's state, or ended."""
-        return "ended" if self.ended_at is not None else self._changes[-1][0]
+        if self.ended_at is not None:
+            return "ended"
+        return "ready" if self._rests_untold else self._changes[-1][0]
 
     def ready(self, at: float) -> None:
         """Its setup is done, and it has no job."""
@@ -73,42 +81,54 @@ class Lifeline:
 
     def work(self, at: float) -> None:
         """It has a job now, and had none."""
-        self._busy_since = at
-        changes = self._changes
-        if changes[-1][0] == "ready":
-            if at - changes[-1][1] < GAP and len(changes) > 1 and changes[-2][0] == "busy":
-                changes.pop()
-            else:
-                changes.append(("busy", at))
+        if at - self._rested >= GAP:
+            self._settle()
+            if self._changes[-1][0] == "ready":
+                self._changes.append(("busy", at))
+        self._working_since = at
 
     def rest(self, at: float) -> None:
         """It has no job any more."""
-        if self._busy_since is not None:
-            self._busy += at - self._busy_since
-            self._busy_since = None
-        if self._changes[-1][0] == "busy":
-            self._changes.append(("ready", at))
+        if self._working_since is not None:
+            self._busy += at - self._working_since
+            self._working_since = None
+            self._rested = at
 
     def drain(self, at: float) -> None:
         """It gets no more jobs; it may have some."""
+        self._settle()
         if self._changes[-1][0] != "draining":
             self._changes.append(("draining", at))
 
     def end(self, at: float) -> None:
         """It is gone."""
         if self.ended_at is None:
+            self._settle()
             self.rest(at)
             self.ended_at = at
 
     def busy(self, now: float) -> float:
         """Seconds that it had at least one job, until now or its end."""
-        return self._busy + (0.0 if self._busy_since is None else max(0.0, now - self._busy_since))
+        since = self._working_since
+        return self._busy + (0.0 if since is None else max(0.0, now - since))
 
     def segments(self) -> tuple[Segment, ...]:
         """The latest of what it did, oldest first."""
         changes = list(self._changes)
+        if self.ended_at is None and self._rests_untold:
+            changes.append(("ready", self._rested))
         ends = [at for _, at in changes[1:]]
-        return tuple(
+        told = [
             Segment(state, start, end)
             for (state, start), end in zip(changes, [*ends, self.ended_at], strict=True)
-        )
+        ]
+        return tuple(told[-MAX_SEGMENTS:])
+
+    def _settle(self) -> None:
+        """Its latest rest is a change now, since what comes next is not the same work."""
+        if self._rests_untold:
+            self._changes.append(("ready", self._rested))
+
+    @property
+    def _rests_untold(self) -> bool:
+        return self._working_since is None and self._changes[-1][0] == "busy"

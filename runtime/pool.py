@@ -14,8 +14,10 @@ from itertools import count
 from typing import Any, Protocol
 
 from runtime.brokers import Broker, Consumer, Delivery
+from runtime.departures import Departures, how_it_ended
 from runtime.devices import SIMULATED, GpuSlots
 from runtime.function import Batching, FunctionSpec
+from runtime.lifeline import ReplicaLife
 from runtime.model import (
     JSON,
     Device,
@@ -115,6 +117,7 @@ class Pool:
         self._chatty = False  # it writes output, which is told apart only one job at a time
         self._pipeline = 1
         self._closing = False
+        self._departures = Departures()
 
     # ── how many ──────────────────────────────────────────────────────────────────────────────
 
@@ -131,20 +134,28 @@ class Pool:
             draining=sum(s is State.DRAINING for s, _ in states),
         )
 
-    def scale(self, wanted: int) -> None:
-        """Have that many replicas: start more, or let idle ones go and drain busy ones."""
+    def lives(self) -> list[ReplicaLife]:
+        """Its replicas and what they did, and those that ended in the last seconds."""
+        return self._departures.lives(self.replicas, self.spec.name, self.device)
+
+    def scale(self, wanted: int, why: str = "scaled in") -> None:
+        """Have that many replicas: start more, or let idle ones go and drain busy ones.
+
+        `why` replicas go is told of those that do.
+        """
         self.wanted = wanted
         excess = self.counts().running - wanted
         if excess > 0:
             running = [p for p in self.replicas if p.state in (State.STARTING, State.READY)]
             for process in sorted(running, key=lambda p: (p.load, p.state is State.READY))[:excess]:
-                self._let_go(process)
+                self._let_go(process, why)
             self._set_capacity()
         self._fill()
 
     def yield_slot(self) -> None:
         """Let one replica go, an idle one if there is one: another pool needs its GPU."""
-        self.scale(max(0, self.counts().running - 1))
+        why = "scaled in: another function needed its GPU slot"
+        self.scale(max(0, self.counts().running - 1), why)
 
     def replace(self, spec: FunctionSpec) -> None:
         """Go on with another version of the function; what runs is finished by the old one."""
@@ -152,7 +163,7 @@ class Pool:
         self.failed_starts, self.trouble, self._not_before = 0, None, 0.0
         self._samples, self._slowest, self._typical, self._pipeline = 0, 0.0, 0.0, 1
         for process in list(self.replicas):
-            self._let_go(process)
+            self._let_go(process, "replaced by another version of the function")
         self._set_capacity()
         self._fill()
 
@@ -168,7 +179,7 @@ class Pool:
         if self._retry_start:
             self._retry_start.cancel()
         for process in list(self.replicas):
-            self._let_go(process)
+            self._let_go(process, "its worker ended")
         self._take_gathered()
         deadline = asyncio.get_running_loop().time() + grace
         while self.replicas and asyncio.get_running_loop().time() < deadline:
@@ -386,7 +397,7 @@ class Pool:
             outcome = Outcome(Status.FAILED, None, error, (), run, phases)
             self._settle(process, lease, outcome)
         if header["recycle"]:
-            self._let_go(process)
+            self._let_go(process, f"recycled after {error.type}")
             self._set_capacity()
             self._fill()
 
@@ -465,7 +476,7 @@ class Pool:
         try:
             zygote = await self._zygote(self.spec)
             if process.state is not State.STARTING:  # let go while its zygote was loading
-                self._remove(process)
+                self._remove(process, process.drained_for or "scaled in")
                 return
             simulated = process.gpu == SIMULATED
             order = self._order | {
@@ -479,7 +490,7 @@ class Pool:
             loop.call_later(START_TIMEOUT, self._give_up_start, process)
         except ZygoteGone as error:
             self._start_failed(process, f"{error}")
-            self._remove(process)
+            self._remove(process, f"it could not start: {error}")
 
     def on_ready(self, process: ReplicaProcess, setup: float) -> None:
         self.failed_starts, self.trouble = 0, None
@@ -490,7 +501,8 @@ class Pool:
 
     def on_unable(self, process: ReplicaProcess, error: dict[str, Any]) -> None:
         process.killed_for = "setup"
-        self._start_failed(process, f"{error['type']}: {error['message']}")
+        process.trouble = f"{error['type']}: {error['message']}"
+        self._start_failed(process, process.trouble)
 
     def on_ended(self, process: ReplicaProcess, status: int | None) -> None:
         unfinished = [job for job in process.jobs if job.leases]
@@ -507,7 +519,7 @@ class Pool:
         if running in unfinished:
             self._give_up(process, running, status)
         process.jobs.clear()
-        self._remove(process)
+        self._remove(process, how_it_ended(process, status))
 
     def _give_back(self, lease: Lease) -> None:
         """It is not what the replica died of: somebody else takes it."""
@@ -551,6 +563,7 @@ class Pool:
 
     def _give_up_start(self, process: ReplicaProcess) -> None:
         if process.state is State.STARTING:
+            process.trouble = f"it took over {START_TIMEOUT:.0f} s"
             self._start_failed(process, f"its setup took over {START_TIMEOUT:.0f} s")
             process.kill("setup")
 
@@ -561,19 +574,23 @@ class Pool:
         self.trouble = f"replicas die while starting ({self.failed_starts} in a row): {why}"
         log.warning("function=%s device=%s %s", self.spec.name, self.device, self.trouble)
 
-    def _let_go(self, process: ReplicaProcess) -> None:
-        if process.state is State.STARTING and process.pid is None and not process.jobs:
-            process.kill("scale-in")
+    def _let_go(self, process: ReplicaProcess, why: str) -> None:
+        if process.state is State.ENDED:
+            return
+        unborn = process.state is State.STARTING and process.pid is None and not process.jobs
+        process.drain(why)
+        if unborn:
+            process.kill("let go")
             if not process.forked:
-                self._remove(process)
-        elif process.state is not State.ENDED:
-            process.state = State.DRAINING
-            if self._is_done(process):
-                process.leave()
+                self._remove(process, why)
+        elif self._is_done(process):
+            process.leave()
 
-    def _remove(self, process: ReplicaProcess) -> None:
+    def _remove(self, process: ReplicaProcess, how: str) -> None:
+        """It is gone; `how` in words."""
         if process in self.replicas:
             self.replicas.remove(process)
+            self._departures.add(process, self.spec.name, self.device, how)
         if process.gpu is not None:
             self._slots.give_back(process.gpu)
             process.gpu = None

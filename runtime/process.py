@@ -15,6 +15,7 @@ from runtime.board import Board
 from runtime.brokers import Delivery
 from runtime.capture import Capture
 from runtime.frames import Decoder, Kind, encode
+from runtime.lifeline import Lifeline
 from runtime.zygote import Zygote
 
 PIPE_CHUNK = 256 * 1024
@@ -87,6 +88,9 @@ class ReplicaProcess(asyncio.Protocol):
         self.jobs: deque[Job] = deque()
         self.start_output = Capture()
         self.killed_for: str | None = None
+        self.drained_for: str | None = None  # why it was told to go, in words
+        self.trouble: str | None = None  # why it could not start, in words
+        self.lifeline = Lifeline(self.spawned_at)
         self._decoder = Decoder()
         self._outgoing: list[bytes] = []
         self._transport: asyncio.WriteTransport | None = None
@@ -141,7 +145,7 @@ class ReplicaProcess(asyncio.Protocol):
             self._loop.call_soon(self._flush)  # all jobs of one turn of the loop leave at once
         self._outgoing.append(encode(Kind.INVOKE, header, *body))
         if len(self.jobs) == 1:
-            self._start(job)
+            self.lifeline.work(self._start(job))
 
     def _flush(self) -> None:
         frames, self._outgoing = self._outgoing, []
@@ -179,13 +183,18 @@ class ReplicaProcess(asyncio.Protocol):
         """SIGKILL it and whatever it has forked."""
         if self.killed_for is None and self.state is not State.ENDED:
             self.killed_for = why
-            self.state = State.DRAINING
+            self._drain()
             if self._zygote:
                 self._zygote.kill(self.name)
 
+    def drain(self, why: str) -> None:
+        """Give it nothing new; `why` it goes is told in words, and the first to say so is heard."""
+        self.drained_for = self.drained_for or why
+        self._drain()
+
     def leave(self) -> None:
         """Tell it that there is no more work: it exits by itself."""
-        self.state = State.DRAINING
+        self._drain()
         if self._transport:
             self._flush()
             self._transport.close()
@@ -213,6 +222,7 @@ class ReplicaProcess(asyncio.Protocol):
                 self.ready_at = time.time()
                 if self.state is State.STARTING:
                     self.state = State.READY
+                    self.lifeline.ready(self.ready_at)
                     self.owner.on_ready(self, self.setup)
             elif kind is Kind.UNABLE:
                 self.read_output()
@@ -262,11 +272,19 @@ class ReplicaProcess(asyncio.Protocol):
             self.jobs.popleft()
             if self.jobs:
                 self._start(self.jobs[0])
+            else:
+                self.lifeline.rest(time.time())
 
-    def _start(self, job: Job) -> None:
-        job.started_at = time.time()
+    def _start(self, job: Job) -> float:
+        """It runs this job from now on: the instant, in unix seconds."""
+        job.started_at = at = time.time()
         job.first_at = time.monotonic()
         self.owner.on_started(self, job)
+        return at
+
+    def _drain(self) -> None:
+        self.state = State.DRAINING
+        self.lifeline.drain(time.time())
 
     def _ended(self, status: int | None) -> None:
         """Its process is gone; what it sent before that still counts, and comes first."""
@@ -274,7 +292,7 @@ class ReplicaProcess(asyncio.Protocol):
         if self._transport is None:
             self._end()
         else:
-            self.state = State.DRAINING
+            self._drain()
             # A process it forked and that left its group may hold the socket open.
             self._loop.call_later(LAST_WORDS, self._end)
 
@@ -286,6 +304,7 @@ class ReplicaProcess(asyncio.Protocol):
         if self._transport:
             self._transport.close()
         self.state = State.ENDED
+        self.lifeline.end(time.time())
         self.owner.on_ended(self, *self._ending)
         if self._board:
             self._board.close()

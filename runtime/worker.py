@@ -1,12 +1,17 @@
 """The worker: every pool of this node, and what concerns them all."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from runtime.brokers import Broker
 from runtime.devices import GpuSlots, Machine
 from runtime.function import FunctionSpec
+from runtime.gpu_memory import GpuMemory
+from runtime.lifeline import ReplicaLife
 from runtime.model import Device, PoolState
 from runtime.pool import Pool, Reporter
 from runtime.zygote import Zygote
@@ -26,7 +31,9 @@ class Worker:
         *,
         blobs: str,
         max_result: int,
+        name: str | None = None,
     ) -> None:
+        self.name = name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}"
         self.pools: dict[Key, Pool] = {}
         self.on_change: Callable[[Pool], None] = lambda _: None
         self._broker = broker
@@ -34,6 +41,7 @@ class Worker:
         self._zygote = zygote
         self._machine = machine
         self._slots = GpuSlots(machine)
+        self._gpu_memory = GpuMemory() if machine.gpus else None
         self._order: dict[str, Any] = {"blobs": blobs, "max_result": max_result}
 
     async def take(self, spec: FunctionSpec) -> None:
@@ -81,6 +89,17 @@ class Worker:
             decisions=dict(decisions),
         )
 
+    def lives(self) -> list[ReplicaLife]:
+        """Its replicas and what they did, and those that ended in the last seconds."""
+        lives = [life for pool in self.pools.values() for life in pool.lives()]
+        return [replace(life, worker=self.name, gpu_memory=self._held(life)) for life in lives]
+
+    def _held(self, life: ReplicaLife) -> int | None:
+        """Bytes of a GPU's memory; of its own accord it looks again, where it is asked."""
+        if self._gpu_memory is None or life.gpu is None or life.pid is None or life.ending:
+            return None
+        return self._gpu_memory.of(life.pid)
+
     def cancel(self, invocation: str) -> bool:
         """Stop an invocation that some replica has in hand; False if none has it."""
         return any(pool.cancel(invocation) for pool in self.pools.values())
@@ -88,6 +107,8 @@ class Worker:
     async def drain(self, grace: float) -> None:
         """Finish what runs, within `grace` seconds, and end every replica."""
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+        if self._gpu_memory:
+            await self._gpu_memory.close()
 
     def _make_room(self, starved: Pool) -> None:
         """Have another pool give up a GPU slot for one that has none.

@@ -26,9 +26,10 @@ from runtime.role import (
     patiently,
     void,
 )
+from runtime.roster import told
 from runtime.settings import Settings
 from runtime.worker import Worker
-from runtime.workers import ANNOUNCE_EVERY, ROLL, announcement
+from runtime.workers import ANNOUNCE_EVERY, LIVES, ROLL, WORKER, announcement
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class WorkerRole:
             self._machine,
             blobs=settings.blobs,
             max_result=settings.max_result,
+            name=self._name,
         )
         self._scaler = LocalScaler(self._machine, self._bus.depth, self._decided)
         self._bus.on_signal = self._signalled
@@ -126,7 +128,8 @@ class WorkerRole:
         await self._tasks.close()
         if self._announcing:
             self._announcing.cancel()
-        self._bus.signal(f"worker.{self._name}", announcement({}))
+        self._tell_lives()  # how the last of them ended
+        self._bus.signal(f"{WORKER}{self._name}", announcement({}))
         await self._bus.settle(1.0)
         await self._bus.close()
 
@@ -151,7 +154,11 @@ class WorkerRole:
         for key in self._worker.pools:
             if state := self._worker.state(key, self._scaler.directions.get(key, {})):
                 pools[key] = replace(state, in_hand=self._bus.in_hand(queue_name(*key)))
-        self._bus.signal(f"worker.{self._name}", announcement(pools))
+        self._bus.signal(f"{WORKER}{self._name}", announcement(pools))
+        self._tell_lives()
+
+    def _tell_lives(self) -> None:
+        self._bus.signal(f"{LIVES}{self._name}", told(self._worker.lives()))
 
     async def _keep_announcing(self) -> None:
         while True:

@@ -11,12 +11,16 @@ import orjson
 from runtime.bus import Bus
 from runtime.errors import LumbreError
 from runtime.function import FunctionSpec
+from runtime.lifeline import ReplicaLife
 from runtime.model import DEVICES, Depth, Device, PoolState, ReplicaCounts, queue_name
+from runtime.roster import Roster
 
 ANNOUNCE_EVERY = 2.0  # seconds
 FORGET_AFTER = 10.0  # seconds without a word, and a worker counts as gone
 LOOK_EVERY = 2.0  # seconds between two looks at the queues
 ROLL = "roll"  # the key that has every worker announce itself
+WORKER = "worker."  # before its name, the key of a worker's announcement
+LIVES = "lives."  # before its name, the key of what it tells of its replicas
 Key = tuple[str, Device]
 
 log = logging.getLogger(__name__)
@@ -55,11 +59,13 @@ class Workers:
         self._workers: dict[str, _Worker] = {}
         self._pools: dict[Key, PoolState] = {}  # of all workers together
         self._depths: dict[str, Depth] = {}
+        self._roster = Roster()
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Ask who is there, and keep looking."""
-        await self._bus.subscribe("worker.*")
+        await self._bus.subscribe(f"{WORKER}*")
+        await self._bus.subscribe(f"{LIVES}*")
         self._bus.signal(ROLL, b"")
         self._looking = asyncio.create_task(self._look(), name="workers")
 
@@ -68,18 +74,34 @@ class Workers:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    def heard(self, key: str, body: bytes) -> None:
-        """A worker announces itself, or says goodbye."""
+    def heard(self, key: str, body: bytes) -> bool:
+        """A worker announces itself, says goodbye or tells of its replicas; False for no such key.
+
+        `key` and `body` are a signal's.
+        """
+        if not key.startswith((WORKER, LIVES)):
+            return False
+        take = self._announced if key.startswith(WORKER) else self._told
         try:
-            pools = announced(body)
+            take(key.partition(".")[2], body)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("key=%s an announcement cannot be read: %r", key, error)
-            return
-        if pools:
-            self._workers[key] = _Worker(time.monotonic(), pools)
+        return True
+
+    def _announced(self, worker: str, body: bytes) -> None:
+        if pools := announced(body):
+            self._workers[worker] = _Worker(time.monotonic(), pools)
         else:
-            self._workers.pop(key, None)
+            self._workers.pop(worker, None)
+            self._roster.left(worker, "its worker ended")
         self._add_up()
+
+    def _told(self, worker: str, body: bytes) -> None:
+        if worker in self._workers:  # else its goodbye came first, or it is not heard of itself
+            self._roster.heard(worker, body)
+
+    def lives(self) -> list[ReplicaLife]:
+        return self._roster.lives()
 
     @property
     def count(self) -> int:
@@ -150,8 +172,9 @@ class Workers:
         before = time.monotonic() - FORGET_AFTER
         silent = [key for key, worker in self._workers.items() if worker.heard_at < before]
         for key in silent:
-            log.warning("%s has not been heard of for %.0f s", key, FORGET_AFTER)
+            log.warning("worker %s has not been heard of for %.0f s", key, FORGET_AFTER)
             del self._workers[key]
+            self._roster.left(key, "its worker was not heard of any more")
         if silent:
             self._add_up()
 

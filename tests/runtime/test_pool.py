@@ -16,11 +16,13 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from runtime import departures
 from runtime.blobs import Blobs
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
 from runtime.devices import GpuSlots, Machine
 from runtime.function import Batching, FunctionSpec, Resources, spec_from_json
+from runtime.lifeline import ReplicaLife
 from runtime.model import Failure, Message, Outcome, Payload, Status, new_id
 from runtime.pool import Pool
 from runtime.process import ReplicaProcess
@@ -709,3 +711,166 @@ async def test_a_death_is_heard_of_though_a_daemon_holds_the_socket(start: Start
     bench = await start("leave_a_daemon", "processes")
     outcome = await bench.outcome(bench.publish(seconds=4), within=3)
     assert (outcome.status, error(outcome).details["ending"]) == (Status.DEAD, "exit status 4")
+
+
+# ── what replicas are remembered for ──────────────────────────────────────────────────────────────
+
+
+def living(bench: Bench) -> list[ReplicaLife]:
+    return [life for life in bench.pool.lives() if life.state != "ended"]
+
+
+async def ended(bench: Bench, count: int = 1) -> list[ReplicaLife]:
+    """The lives of those that ended, once there are so many."""
+
+    def found() -> list[ReplicaLife]:
+        return [life for life in bench.pool.lives() if life.state == "ended"]
+
+    return list(await until(lambda: lives if len(lives := found()) >= count else None))
+
+
+async def test_a_replica_is_told_of_while_it_lives(start: Start) -> None:
+    before = time.time()
+    bench = await start("doze", "slow")
+    id = bench.publish(seconds=0.3)
+    process = await bench.taken(id)
+    (life,) = bench.pool.lives()
+    assert (life.name, life.pid, life.function, life.device) == (
+        process.name,
+        process.pid,
+        "doze",
+        "cpu",
+    )
+    assert (life.state, life.served, life.ended_at, life.ending) == ("busy", 0, None, None)
+    assert life.memory > 2**20 and life.gpu is None and not life.simulated
+    assert life.ready_at is not None and before <= life.spawned_at <= life.ready_at
+    assert [s.state for s in life.segments][:2] == ["starting", "ready"]
+    await bench.outcome(id)
+    (life,) = bench.pool.lives()
+    assert (life.state, life.served) == ("ready", 1)
+    assert 0.25 < life.busy < 5
+    assert [s.state for s in life.segments] == ["starting", "ready", "busy", "ready"]
+
+
+async def test_short_jobs_that_follow_at_once_are_one_segment(start: Start) -> None:
+    bench = await start("quick")
+    for _ in range(20):
+        await bench.call()
+    (life,) = bench.pool.lives()
+    states = [s.state for s in life.segments]
+    assert states[:2] == ["starting", "ready"]
+    assert states.count("busy") <= 3, "one, but where this machine paused"
+    assert life.served == 20
+
+
+async def test_a_replica_that_is_scaled_in_is_remembered_for_a_while(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await start("quick")
+    bench.pool.scale(0)
+    (life,) = await ended(bench)
+    assert life.ending == "scaled in"
+    assert life.ended_at is not None and life.segments[-1].end == life.ended_at
+    assert life.segments[-1].state == "draining" and life.memory == 0
+    assert bench.pool.lives() == [life]
+    monkeypatch.setattr(departures, "REMEMBERED", -1.0)
+    assert bench.pool.lives() == []
+
+
+async def test_a_busy_replica_that_is_scaled_in_ends_as_such(start: Start) -> None:
+    bench = await start("doze", "slow")
+    id = bench.publish(seconds=0.2)
+    await bench.taken(id)
+    bench.pool.scale(0)
+    (life,) = bench.pool.lives()
+    assert life.state == "draining"
+    (life,) = await ended(bench)
+    assert life.ending == "scaled in" and life.served == 1
+    assert [s.state for s in life.segments] == ["starting", "ready", "busy", "draining"]
+
+
+async def test_a_killed_replica_says_by_which_signal(start: Start) -> None:
+    bench = await start("quick")
+    (process,) = bench.pool.replicas
+    assert process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    (life,) = await ended(bench)
+    assert life.ending == "killed by signal 9 (SIGKILL)"
+    assert life.pid == process.pid
+
+
+async def test_a_timed_out_replica_says_so(start: Start) -> None:
+    bench = await start("doze", "slow", timeout=0.1)
+    await bench.outcome(bench.publish(seconds=30))
+    (life,) = await ended(bench)
+    assert life.ending == "killed: an invocation ran over its timeout"
+
+
+async def test_a_replica_that_held_too_much_memory_says_so(start: Start) -> None:
+    small = Resources(memory=60 * 2**20)
+    bench = await start("eat", "endings", resources=small, max_attempts=1)
+    await bench.call(mebibytes=400)
+    (life,) = await ended(bench)
+    assert life.ending == "killed: out of memory, it held more than it may"
+
+
+async def test_a_replica_whose_invocation_is_cancelled_for_good_says_so(
+    start: Start, tmp_path: Path
+) -> None:
+    bench = await start("obey", "slow")
+    note = tmp_path / "note"
+    id = bench.publish(note=str(note), polite=False)
+    await until(note.exists)
+    assert bench.pool.cancel(id)
+    (life,) = await ended(bench)
+    assert life.ending == "killed: an invocation was cancelled"
+
+
+async def test_a_replica_of_an_earlier_version_says_so(start: Start) -> None:
+    bench = await start("quick")
+    bench.pool.replace(bench.pool.spec)
+    (life,) = await ended(bench)
+    assert life.ending == "replaced by another version of the function"
+    await until(lambda: [life.state for life in living(bench)] == ["ready"])
+
+
+async def test_a_replica_that_cannot_be_forked_says_why(start: Start) -> None:
+    async def provide(zygote: Zygote) -> Zygote:
+        raise ZygoteGone("the zygote is gone")
+
+    bench = await start("quick", provide=provide)
+    (life,) = await ended(bench)
+    assert life.ending == "it could not start: the zygote is gone"
+    assert (life.pid, life.ready_at) == (None, None)
+    assert [s.state for s in life.segments] == ["starting"]
+
+
+async def test_a_replica_whose_setup_fails_says_why(start: Start, tmp_path: Path) -> None:
+    async def provide(zygote: Zygote) -> Zygote:
+        return zygote
+
+    bench = await start("fussy", "keeping", provide=provide)
+    (life, *_) = await ended(bench)
+    assert life.ending is not None
+    assert life.ending.startswith("its setup failed: FileNotFoundError: ")
+
+
+async def test_a_replica_that_is_drained_says_that_its_worker_ended(start: Start) -> None:
+    bench = await start("obey", "slow", replicas=2)
+    await bench.taken(bench.publish(note="/dev/null"))
+    await bench.pool.drain(0.1)
+    assert {life.ending for life in await ended(bench, 2)} == {
+        "its worker ended",
+        "killed: its worker ended, and the grace period was over",
+    }
+
+
+async def test_of_a_crash_loop_only_so_many_are_remembered(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(departures, "MAX_REMEMBERED", 3)
+    bench = await start("quick")
+    for _ in range(5):
+        bench.pool.replace(bench.pool.spec)
+        await until(lambda: [life.state for life in living(bench)] == ["ready"])
+    assert len(await ended(bench, 3)) == 3
