@@ -93,9 +93,9 @@ def ago(at: float | None, now: float) -> str:
     if at is None:
         return DASH
     passed = now - at
-    if passed < 0:
-        return f"in {age(-passed)}"
-    return "now" if passed < 1 else f"{age(passed)} ago"
+    if abs(passed) < 1:
+        return "now"
+    return f"in {age(-passed)}" if passed < 0 else f"{age(passed)} ago"
 
 
 def age(passed: float) -> str:

@@ -67,7 +67,7 @@ class Pulse:
             "faults": faults,
             "audit": self._audit_line(),
             "broker": without_password(settings.broker_url),
-            "ledger": without_password(settings.ledger),
+            "ledger": without_password(settings.ledger).replace("+aiosqlite", ""),
             "devices": self._devices(),
             "simulated": self._sources.fleet.simulated,
             "version": _version(),
