@@ -24,6 +24,7 @@ from runtime.ledger import Batch, Ledger
 from runtime.model import JSON
 from runtime.ndjson import MEDIA_TYPES, Splitter
 from runtime.query import Headers, whole
+from runtime.scopes import CHARGE
 from runtime.views import MAX_LIMIT, batch_view, list_view, outcome_view
 
 BATCHES = "/batches"
@@ -59,6 +60,7 @@ class BatchRoutes:
 
     async def post_batch(self, request: Request) -> Response:
         headers: Headers = dict(request.scope["headers"])
+        began = time.time()
         kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if kind in MEDIA_TYPES or (kind in UNSAID and "function" in request.query_params):
             batch = await self._accept_lines(request, headers)
@@ -66,6 +68,9 @@ class BatchRoutes:
             batch = await self._accept_object(request, headers)
         else:
             raise UnsupportedMediaType(f"a batch is no {kind}: {FORM}")
+        charge = request.scope.get(CHARGE)
+        if charge and batch.created_at >= began:  # one was counted when the request was let in
+            charge((batch.total or 1) - 1)
         link = f"{BATCHES}/{batch.id}"
         return json_answer(await self._view(batch), 202, {"Location": link})
 

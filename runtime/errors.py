@@ -3,13 +3,15 @@
 LumbreError
   ├─ ConfigurationError        the process, or a function, cannot be used like this
   ├─ BadRequest           400  the body cannot be read
-  ├─ Forbidden            403  a page of another site sent it
+  ├─ Unauthorized         401  no API key was sent, or none that counts
+  ├─ Forbidden            403  the key lacks the scope, or a page of another site sent it
   ├─ NotFound             404  no such function, invocation or blob
   ├─ Conflict             409  the same key or id with another input
   ├─ TooLarge             413  the input is over LUMBRE_MAX_BODY
   ├─ UnsupportedMediaType 415  this function takes no such body
   ├─ InvalidInput         422  a parameter fails its schema; functions may raise it too
   ├─ Overloaded           429  the queue is full; carries Retry-After
+  │    └─ RateExceeded    429  the API key is over its rate
   └─ Unavailable          503  no replica can exist here, or the node is draining
 
 Each carries its HTTP status; `runtime.problem` turns it into RFC 9457 problem details.
@@ -38,8 +40,19 @@ class BadRequest(LumbreError):
     title = "Unreadable request"
 
 
+class Unauthorized(LumbreError):
+    """No API key was sent, or none that counts: unknown, revoked, or expired."""
+
+    status = 401
+    title = "API key needed"
+    challenge = "Bearer"  # in WWW-Authenticate (RFC 9110 §11.6.1, RFC 6750 §3)
+
+
 class Forbidden(LumbreError):
-    """A browser sent it for a page of another site, or under a name that is not this node's."""
+    """The API key has not the scope, or nothing may be changed here, or it came from elsewhere.
+
+    That is: a browser sent it for a page of another site, or under a name that is not this node's.
+    """
 
     status = 403
     title = "Forbidden"
@@ -98,6 +111,12 @@ class Overloaded(LumbreError):
     def __init__(self, detail: str, retry_after: int) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class RateExceeded(Overloaded):
+    """The API key has made as many invocations as it may; try again after `retry_after` seconds."""
+
+    title = "Rate exceeded"
 
 
 class Unavailable(LumbreError):

@@ -7,6 +7,7 @@ neither a router nor a request object.  Everything else is plain Starlette.
 import asyncio
 import logging
 import re
+from functools import partial
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -17,6 +18,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from runtime.access import Access
+from runtime.access_routes import AccessRoutes, refused
 from runtime.admission import Admission
 from runtime.answers import Answers, json_answer
 from runtime.batch_routes import BatchRoutes
@@ -38,6 +41,7 @@ from runtime.query import (
     without,
 )
 from runtime.reports import Reports
+from runtime.scopes import CHARGE, IDENTITY, RUN, SAFE
 from runtime.settings import Settings
 from runtime.views import MAX_LIMIT, attempt_view, invocation_view, list_view
 
@@ -67,6 +71,7 @@ class Gateway:
         invocations: Invocations,
         ledger: Ledger,
         batches: BatchRoutes,
+        access: Access,
     ) -> None:
         self.console: Pages | None = None  # set where this process serves it
         self._settings = settings
@@ -74,8 +79,11 @@ class Gateway:
         self._answers = answers
         self._invocations = invocations
         self._ledger = ledger
+        self._access = access
         self._putting = WeakValueDictionary[str, asyncio.Lock]()  # by id, while it is created
+        doors = AccessRoutes(access, settings)
         self._routes = [*self.routes(), *reports.routes(), *batches.routes(), *letters.routes()]
+        self._routes += doors.routes()
         self._app = Starlette(
             routes=self._routes,
             exception_handlers={
@@ -118,16 +126,28 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Everything but invoking, through Starlette."""
         scope["lumbre.send"] = send  # Starlette wraps it, and `hang_up` needs it as it is
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+        if scope["type"] == "http":
+            headers: Headers = dict(scope["headers"])
             try:
-                refuse_other_sites(dict(scope["headers"]))
+                self._admit(scope, headers)
             except LumbreError as error:
-                await problem_of(error)(scope, receive, send)
+                pages = self.console is not None
+                await refused(error, scope, headers, pages=pages)(scope, receive, send)
                 return
         if self.console and scope["type"] == "http" and (page := self.console.takes(scope)):
             await self._show(page, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Raise what keeps a request out; who sends it is in its scope from here on."""
+        method = scope["method"]
+        if method not in SAFE:
+            refuse_other_sites(headers)
+        if self._access.guards:
+            need = self._access.needs.of(method, scope["path"])
+            scope[IDENTITY] = identity = self._access.admit(need, headers)
+            scope[CHARGE] = partial(self._access.charge, identity)
 
     @staticmethod
     async def _show(page: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,8 +158,10 @@ class Gateway:
             await _internal_error()(scope, receive, send)
 
     async def _invoke(self, scope: Scope, receive: Receive) -> Response:
-        spec = await self._admission.function(scope["path"][len(INVOKE) :])
         headers: Headers = dict(scope["headers"])
+        if self._access.guards:
+            self._access.admit_run(RUN, headers)
+        spec = await self._admission.function(scope["path"][len(INVOKE) :])
         refuse_other_sites(headers)
         query: bytes = scope["query_string"]
         asked = device_asked(query) if query else "auto"

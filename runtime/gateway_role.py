@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
+from runtime.access import Access
 from runtime.admission import Admission
 from runtime.answers import Answers
 from runtime.auditor import Auditor
@@ -36,8 +37,15 @@ class GatewayRole:
     """The HTTP side, and the recorder beside it unless that runs elsewhere."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, catalog: Catalog, *, records: bool
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        catalog: Catalog,
+        *,
+        records: bool,
+        alone: bool = False,  # `lumbre console`: it is there for browsers
     ) -> None:
+        self.access = Access(ledger.keys, settings, alone=alone)
         self._settings = settings
         self._ledger = ledger
         self._catalog = catalog
@@ -96,12 +104,21 @@ class GatewayRole:
         self._batches = Batches(ledger, self._invocations, wake)
         batches = BatchRoutes(self._admission, self._batches, self._invocations, ledger)
         self.app = Gateway(
-            settings, self._admission, answers, reports, desk, self._invocations, ledger, batches
+            settings,
+            self._admission,
+            answers,
+            reports,
+            desk,
+            self._invocations,
+            ledger,
+            batches,
+            self.access,
         )
         self._bus.on_signal = self._signalled
         self._tasks = Tasks()
 
     async def start(self) -> None:
+        self.access.start()
         await self._invocations.recorder.start()
         await self._bus.open(self._settings.broker_patience)
         await declare(self._bus, self._catalog.functions.values(), self._settings)
@@ -124,6 +141,7 @@ class GatewayRole:
             await self._recording.drain()
 
     async def close(self) -> None:
+        await self.access.close()
         await self._tasks.close()
         await self._batches.close()
         await self._clearance.close()

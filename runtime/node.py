@@ -17,6 +17,7 @@ import uvloop
 from autoscaler.local import LocalScaler
 from console.sections import console_of
 from console.sources import Sources
+from runtime.access import Access
 from runtime.admission import Admission
 from runtime.answers import Answers
 from runtime.auditor import Auditor
@@ -42,7 +43,7 @@ from runtime.model import Device, queue_name
 from runtime.pool import GIVEN_BACK_LIMIT, Pool
 from runtime.reports import Reports
 from runtime.sending import sending_of
-from runtime.serving import Process, bound, check_address, listen, say, serve
+from runtime.serving import Process, bound, listen, say, serve
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
@@ -60,6 +61,7 @@ class Node:
         self.settings = settings
         self.machine = machine
         self.ledger = ledger
+        self.access = Access(ledger.keys, settings)
         self.blobs = Blobs(settings.blobs)
         self.broker = MemoryBroker()
         self.metrics = Metrics(self._gauges)
@@ -112,7 +114,15 @@ class Node:
         self.batches = Batches(ledger, self.invocations, self.feeder.wake)
         batches = BatchRoutes(self.admission, self.batches, self.invocations, ledger)
         self.gateway = Gateway(
-            settings, self.admission, answers, reports, desk, self.invocations, ledger, batches
+            settings,
+            self.admission,
+            answers,
+            reports,
+            desk,
+            self.invocations,
+            ledger,
+            batches,
+            self.access,
         )
         self.console = console_of(
             Sources(
@@ -131,10 +141,10 @@ class Node:
                 metrics=self.metrics,
                 history=getattr(self, "history", None),  # on its way
                 speedups=getattr(self, "speedups", None),  # on its way
-                access=getattr(self, "access", None),  # on its way
+                access=self.access,
             )
         )
-        self.gateway.console = self.console
+        self.gateway.console = self.console if settings.console else None
         self.sending = sending_of(settings, self.broker, ledger)
         if self.sending:
             self.invocations.on_stored = self.sending.enqueue
@@ -147,6 +157,7 @@ class Node:
 
     async def start(self) -> None:
         """Describe the functions, queue what was left unfinished, and begin to scale."""
+        self.access.start()
         await self.invocations.recorder.start()
         await self.catalog.refresh()
         await self._serve(self.catalog.functions.values())
@@ -214,6 +225,7 @@ class Node:
     async def close(self) -> None:
         """Write what is left and end every process."""
         await self.console.close()
+        await self.access.close()
         await self.batches.close()
         for task in self._tasks:
             task.cancel()
@@ -272,7 +284,6 @@ def run_node(settings: Settings) -> None:
     """Run until a signal ends it; ConfigurationError where it cannot start."""
     began = time.perf_counter()
     set_up_logging(settings.log_format, settings.log_level)
-    check_address(settings)
     with _state_folder(settings), listen(settings) as listening:
         uvloop.run(_run(bound(settings, listening), listening, began))
 
@@ -280,6 +291,11 @@ def run_node(settings: Settings) -> None:
 async def _run(settings: Settings, listening: socket.socket, began: float) -> None:
     ledger = await Ledger.open(settings.ledger)
     node = Node(settings, find_machine(settings), ledger)
+    try:
+        await node.access.open()
+    except BaseException:
+        await ledger.close()
+        raise
 
     def up(seconds: float) -> str:
         for broken in node.catalog.broken.values():

@@ -45,6 +45,8 @@ def problem_of(error: LumbreError, headers: dict[str, str] | None = None) -> Res
     headers = dict(headers or {})
     if (after := getattr(error, "retry_after", None)) is not None:
         headers["Retry-After"] = str(after)
+    if challenge := getattr(error, "challenge", None):
+        headers["WWW-Authenticate"] = challenge
     more: dict[str, Any] = {}
     if isinstance(error, InvalidInput):
         more["errors"] = [{"pointer": p, "detail": d} for p, d in error.errors]

@@ -15,8 +15,8 @@ from runtime.errors import ConfigurationError
 from runtime.gateway_role import GatewayRole
 from runtime.ledger import Ledger
 from runtime.recorder_role import RecorderRole
-from runtime.role import Tasks, open_ledger
-from runtime.serving import Process, Role, bound, check_address, listen, serve
+from runtime.role import Tasks, open_ledger, patiently
+from runtime.serving import Process, Role, bound, listen, serve
 from runtime.settings import Settings
 from runtime.telemetry import set_up_logging
 from runtime.worker_role import Duty, WorkerRole
@@ -79,24 +79,50 @@ class LedgerRole:
 
 def run_gateway(settings: Settings, *, records: bool, duty: Duty | None = None) -> None:
     """Serve HTTP until a signal ends it; with a `duty`, run functions in this process, too."""
+    _serve(settings, "lumbre" if duty else "lumbre gateway", records=records, duty=duty)
+
+
+def run_console(settings: Settings) -> None:
+    """Serve the console, beside gateways that run elsewhere, until a signal ends it."""
+    if settings.embedded:
+        raise ConfigurationError(
+            "LUMBRE_BROKER_URL=memory:// is one process, and `lumbre up` serves the console itself,"
+            " at its own address; `lumbre console` is for a RabbitMQ that gateways share"
+        )
+    if not settings.console:
+        raise ConfigurationError("LUMBRE_CONSOLE=off: `lumbre console` would have nothing to serve")
+    _serve(settings, "lumbre console", records=False, alone=True)
+
+
+def _serve(
+    settings: Settings,
+    what: str,
+    *,
+    records: bool,
+    duty: Duty | None = None,
+    alone: bool = False,
+) -> None:
     began = time.perf_counter()
     _prepare(settings)
-    check_address(settings)
 
     async def main(settings: Settings) -> None:
         ledger = await open_ledger(settings)
         catalog = _catalog(settings)
         described = CatalogRole(settings, catalog)
-        gateway = GatewayRole(settings, ledger, catalog, records=records)
+        gateway = GatewayRole(settings, ledger, catalog, records=records, alone=alone)
         workers = [WorkerRole(settings, catalog, duty)] if duty else []
         described.followers = [gateway, *workers]
 
         def up(seconds: float) -> str:
             names = ", ".join(sorted(catalog.functions)) or "none yet; `lumbre new NAME` makes one"
             host, port = listening.getsockname()[:2]
-            what = "lumbre" if duty else "lumbre gateway"
             return f"{what} is up on http://{host}:{port} ({seconds:.1f} s); functions: {names}"
 
+        try:
+            await patiently(settings, gateway.access.open)
+        except BaseException:
+            await ledger.close()
+            raise
         roles: list[Role] = [LedgerRole(ledger), described, gateway, *workers]
         await Process(roles, up, (serve(gateway.app), listening), began=began).run()
 

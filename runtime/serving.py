@@ -135,13 +135,15 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def check_address(settings: Settings) -> None:
-    """ConfigurationError where others could reach what has no keys."""
-    if settings.host not in LOOPBACK and not settings.insecure:
-        raise ConfigurationError(
-            f"LUMBRE_HOST={settings.host}: whoever reaches this address could run functions;"
-            " listen on 127.0.0.1, or say --insecure"
-        )
+def check_address(settings: Settings, *, keys: bool) -> None:
+    """ConfigurationError where others could reach what asks for no keys."""
+    if settings.host in LOOPBACK or settings.insecure or keys:
+        return
+    raise ConfigurationError(
+        f"LUMBRE_HOST={settings.host}: whoever reaches this address could run functions; make an"
+        " API key (lumbre keys create NAME --scope invoke --scope read) and leave LUMBRE_KEYS as"
+        " it is, listen on 127.0.0.1, or say --insecure"
+    )
 
 
 def bound(settings: Settings, listening: socket.socket) -> Settings:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 from runtime.errors import ConfigurationError
 
 PREFIX = "LUMBRE_"
+API_KEY = "LUMBRE_API_KEY"  # no setting of a node's: what commands that talk to one send
 
 
 class Settings(BaseSettings):
@@ -32,6 +33,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     insecure: bool = Field(False, description="listen on other addresses without API keys")
+    keys: Literal["auto", "on", "off"] = Field(
+        "auto", description="whether API keys are asked for: on, off, or auto: once there is one"
+    )
+    console: bool = Field(True, description="serve the console beside the API")
+    read_only: bool = Field(False, description="the console shows, and changes nothing")
     state: Path = Field(Path(".lumbre"), description="ledger, blobs and caches of this machine")
     functions: str = Field("functions", description="folders of function files, colon-separated")
     broker_url: str = Field(
@@ -141,6 +147,14 @@ def origin(name: str, flags: Mapping[str, Any]) -> str:
         return f"{PREFIX}{name.upper()}"
     file = TomlConfigSettingsSource(Settings)
     return "lumbre.toml" if name in file() else "default"
+
+
+def api_key() -> str | None:
+    """The API key that commands send to a node; ConfigurationError for what cannot be one."""
+    key = os.environ.get(API_KEY, "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ConfigurationError(f"{API_KEY} holds no API key: it has spaces, or is not ASCII")
+    return key or None
 
 
 def without_password(value: Any) -> Any:

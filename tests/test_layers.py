@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
         "runtime.finding",
         "runtime.estimate",
     },
-    {"runtime.ndjson", "runtime.lifeline", "runtime.speedup"},
+    {"runtime.ndjson", "runtime.lifeline", "runtime.speedup", "runtime.scopes", "runtime.throttle"},
     {"runtime.settings", "runtime.blobs", "runtime.brokers", "runtime.http", "runtime.failure"},
     {"runtime.destination", "runtime.signature", "runtime.brokers.properties"},
     {"runtime.wire", "runtime.webhook", "runtime.bus", "runtime.serving"},

@@ -22,6 +22,7 @@ from runtime.cli import (
     chaos,
     demo,
     doctor,
+    keys,
     letters,
     loadtest,
     report,
@@ -182,7 +183,8 @@ def _print_version(json: bool) -> None:
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Node": (up, demo.demo, settings, audits.audit, doctor.doctor, chaos.chaos, version),
-    "Roles": (roles.gateway, roles.worker, roles.recorder, roles.migrate),
+    "Roles": (roles.gateway, roles.worker, roles.recorder, roles.console, roles.migrate),
+    "Safety": (keys.keys,),
     "Functions": (new, calls.functions, calls.describe, calls.invoke),
     "Invocations": (
         calls.invocations,
@@ -197,10 +199,15 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Measuring": (loadtest.loadtest, bench.bench, report.report),
 }
 
+GROUPS = {keys.keys: keys.app}  # commands that have commands
+
 app.callback(invoke_without_command=True, help=help_of(root))(root)
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(rich_help_panel=panel, help=help_of(command))(command)
+        if group := GROUPS.get(command):
+            app.add_typer(group, name=command.__name__, rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel, help=help_of(command))(command)
 
 
 def main() -> None:

@@ -73,9 +73,12 @@ class Input:
 
 
 class Client:
-    """A connection to the node at a URL; use it in a `with`."""
+    """A connection to the node at a URL, with an API key where it asks for one.
 
-    def __init__(self, url: str) -> None:
+    Use it in a `with`.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._reached = False
         try:
@@ -84,7 +87,10 @@ class Client:
                 raise ValueError
             # A proxy that the environment names is for other machines than this one.
             self._http = httpx.Client(
-                base_url=self.url, timeout=TIMEOUT, trust_env=parts.hostname not in LOOPBACK
+                base_url=self.url,
+                timeout=TIMEOUT,
+                trust_env=parts.hostname not in LOOPBACK,
+                headers={"Authorization": f"Bearer {key}"} if key else None,
             )
         except (ValueError, httpx.InvalidURL):
             raise NoNode(f"{url!r} is no URL of a node: write http://HOST:PORT") from None

@@ -42,7 +42,7 @@ Background = Annotated[
 # Settings that somebody who starts a node at home may want; the others stand below them.
 COMMON = (
     *("host", "port", "functions", "state", "reload", "simulate_gpu", "gpus"),
-    *("insecure", "debug", "log_format", "log_level", "grace"),
+    *("insecure", "keys", "console", "read_only", "debug", "log_format", "log_level", "grace"),
     *("broker_url", "ledger_url"),
 )
 

@@ -69,6 +69,23 @@ def gateway(recorder: Records = True, **flags: Any) -> None:
 
 
 @with_settings
+def console(**flags: Any) -> None:
+    """Serve the console by itself, for gateways and workers elsewhere, over RabbitMQ.
+
+    It has the API as well, on the same ledger and queues, and records nothing itself. With
+    --read-only it shows, and everything that would change something is refused.
+
+    \b
+    Examples:
+      LUMBRE_BROKER_URL=amqp://guest:guest@localhost lumbre console --port 8090
+      lumbre console --broker-url amqp://guest:guest@localhost --port 8090 --read-only
+    """
+    from runtime.roles import run_console
+
+    run_console(read_settings(flags))
+
+
+@with_settings
 def worker(
     functions: Functions = None,
     device: On = None,

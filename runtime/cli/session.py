@@ -21,7 +21,7 @@ from runtime.cli.flags import FAILED
 from runtime.cli.following import Following
 from runtime.errors import ConfigurationError
 from runtime.model import Status
-from runtime.settings import read_settings
+from runtime.settings import api_key, read_settings
 
 UNFINISHED, INTERRUPTED = 3, 130  # exit codes
 COLOUR_LIMIT = 100_000  # bytes of JSON that are indented and coloured; more is shown as it came
@@ -40,7 +40,7 @@ def node_url() -> str:
 @contextmanager
 def asking(url: str | None, json: bool) -> Iterator[Client]:
     """A client of the node; a refusal is shown, and ends the command with exit code 1."""
-    with Client(url or node_url()) as client:
+    with Client(url or node_url(), api_key()) as client:
         try:
             yield client
         except Refused as refused:

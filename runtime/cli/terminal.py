@@ -290,6 +290,21 @@ def letters(items: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def keys(items: Iterable[Mapping[str, Any]]) -> Table:
+    """API keys, one a line."""
+    table = _table("id", "name", "scopes", "rate", "created", "last used", "state")
+    colours = {"valid": "green", "expired": "yellow", "revoked": "red"}
+    for view in items:
+        rate = "" if view["rate"] is None else f"{view['rate']:g}/s"
+        state = plain(view["state"], colours[view["state"]])
+        if view["state"] == "valid" and view["expires_at"]:
+            state.append(f" until {at(view['expires_at'])}", "")
+        cells = [view["id"], view["name"], ", ".join(view["scopes"]), rate]
+        cells += [at(view["created_at"]), at(view["last_used_at"])]
+        table.add_row(*map(plain, cells), state)
+    return table
+
+
 def audit(found: Mapping[str, Any]) -> RenderableType:
     """The sum that every accepted invocation is in, what the queues hold, and whether it holds."""
     parts: list[RenderableType] = [_sum(found)]

@@ -6,13 +6,16 @@ import json
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from runtime import database, schema
 from runtime.devices import find_machine
 from runtime.errors import ConfigurationError
 from runtime.finding import Finding, ok, problem, warning
+from runtime.keys import Keys
 from runtime.settings import Settings
 
 TORCH = 30.0  # seconds; a cold import takes many
@@ -72,13 +75,31 @@ async def examine_port(settings: Settings) -> list[Finding]:
     """Whether a gateway could listen there, or does."""
     from runtime.serving import check_address, listen
 
-    check_address(settings)
+    check_address(settings, keys=await _asks_for_keys(settings))
     try:
         listen(settings).close()
     except ConfigurationError as error:
         return [await _who_listens(settings, error)]
     port = settings.port or "a free one"
     return [ok("port", f"{port} on {settings.host} can be taken")]
+
+
+async def _asks_for_keys(settings: Settings) -> bool:
+    """Whether a gateway would, by its settings and the ledger, which is only looked at."""
+    from runtime.serving import LOOPBACK
+
+    if settings.keys != "auto" or settings.insecure or settings.host in LOOPBACK:
+        return settings.keys == "on"
+    url = database.address(settings.ledger)
+    if url.get_backend_name() == "sqlite" and not Path(f"{url.database}").exists():
+        return False
+    opened = await database.connect(url)
+    try:
+        async with opened.preparing() as connection:
+            found = await opened.revision(connection)
+        return found == schema.REVISION and bool(await Keys(opened).held())
+    finally:
+        await opened.close()
 
 
 def _version(package: str) -> str | None:
