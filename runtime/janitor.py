@@ -17,11 +17,13 @@ from runtime.blobs import Blobs
 from runtime.errors import LumbreError
 from runtime.holdings import Holding, holdings
 from runtime.ledger import Ledger, Purged
+from runtime.rollup import WIDTHS
 from runtime.settings import Settings
 
 FIRST = 10.0  # seconds from the start to the first sweep
 INTERVAL = 60.0  # seconds between two sweeps
 LEASE = 180.0  # seconds; a janitor that dies is replaced after them
+ROLLUPS = {5: 2 * 3600.0, 60: 2 * 86_400.0}  # seconds for which those of a width are kept
 AT_ONCE = 200  # rows in a transaction, and invocations whose blobs are looked at
 UNCLAIMED = 86_400.0  # seconds after which a blob without a record is nobody's
 WALK_SHARE = 20  # a walk over the store takes at most one part in so many of the time
@@ -113,6 +115,7 @@ class Janitor:
         older_than = self._clock() - self._age if self._age else None
         await self._purge_old(swept, older_than)
         await self._trim(swept, older_than)
+        await self._fade(older_than)
         if time.monotonic() >= self._walk_at:
             began = time.monotonic()
             await self._sweep_store(swept)
@@ -135,6 +138,21 @@ class Janitor:
             return gone
 
         await self._in_pieces(trim)
+
+    async def _fade(self, older_than: float | None) -> None:
+        """Forget the past in detail; in long stretches it is kept as long as invocations are.
+
+        Some of it goes every minute, so nobody is told.
+        """
+        now = self._clock()
+        before = {width: now - kept for width, kept in ROLLUPS.items()}
+        if older_than is not None:
+            before = {width: max(before.get(width, 0.0), older_than) for width in WIDTHS}
+
+        async def fade() -> int:
+            return await self._retention.fade(before, older_than, AT_ONCE)
+
+        await self._in_pieces(fade)
 
     async def _sweep_store(self, swept: Swept) -> None:
         """Remove what is nobody's, then what is too much."""

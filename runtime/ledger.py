@@ -552,6 +552,16 @@ class Ledger:
         found = await self._database.read(query.order_by(c.number.desc()).limit(limit))
         return [ScalingDecision(**row._mapping) for row in found]
 
+    async def decisions_above(self, number: int, limit: int) -> dict[int, ScalingDecision]:
+        """The latest decisions, about any function, of those with a higher number; by number.
+
+        They are numbered in the order they were made, but for those of two processes at once.
+        """
+        c = schema.decisions.c
+        query = select(schema.decisions).where(c.number > number)
+        found = await self._database.read(query.order_by(c.number.desc()).limit(limit))
+        return {number: ScalingDecision(*decision) for number, *decision in found}
+
     async def counts(self) -> dict[Status, int]:
         """How many invocations have each status; cheap, however many are finished."""
         status = invocations.c.status

@@ -4,12 +4,13 @@ It forgets in small transactions, and leaves alone what somebody else is writing
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Delete,
     Select,
     and_,
     exists,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import TextClause
@@ -26,7 +28,15 @@ from sqlalchemy.sql.expression import TextClause
 from runtime import rows, schema
 from runtime.database import Database
 from runtime.model import TERMINAL
-from runtime.schema import BatchState, batches, callbacks, decisions, invocations
+from runtime.schema import (
+    BatchState,
+    batches,
+    callbacks,
+    decisions,
+    invocations,
+    replicas,
+    rollups,
+)
 from runtime.tally import Tally
 
 _ENDED_AT: ColumnElement[float] = literal_column(schema.ENDED_AT.text)
@@ -106,6 +116,24 @@ class Retention:
 
         return await self._database.write(trim)
 
+    async def fade(
+        self, before: Mapping[int, float], replicas_before: float | None, limit: int
+    ) -> int:
+        """Delete rollups and replicas of the past, at most `limit` of each kind, the oldest first.
+
+        Rollups of each width (seconds) that began before an instant (unix seconds), and replicas
+        that ended, or were last heard of, before one.  How many there were of the most numerous.
+        """
+        statements = [_old_rollups(width, at, limit) for width, at in sorted(before.items())]
+        if replicas_before is not None:
+            statements.append(_old_replicas(replicas_before, limit))
+
+        async def fade(connection: AsyncConnection) -> int:
+            gone = [(await connection.execute(each)).rowcount for each in statements]
+            return max(gone, default=0)
+
+        return await self._database.write(fade)
+
     async def ends_among(self, ids: Collection[str]) -> dict[str, float | None]:
         """When each of these ended that there is, in unix seconds; None while it has not."""
         c = invocations.c
@@ -152,6 +180,19 @@ def _old_decisions(older_than: float | None, keep: int | None, limit: int) -> Se
     if keep is not None:
         wanted.append(c.number <= select(func.max(decisions.c.number) - keep).scalar_subquery())
     return select(c.number).where(or_(false(), *wanted))
+
+
+def _old_rollups(width: int, before: float, limit: int) -> Delete:
+    key = tuple(rollups.primary_key)
+    old = select(*key).where(rollups.c.width == width, rollups.c.at < before)
+    return rollups.delete().where(tuple_(*key).in_(old.order_by(*key).limit(limit)))
+
+
+def _old_replicas(before: float, limit: int) -> Delete:
+    key = tuple(replicas.primary_key)
+    over = func.coalesce(replicas.c.ended_at, replicas.c.seen_at)
+    old = select(*key).where(over < before).order_by(over).limit(limit)
+    return replicas.delete().where(tuple_(*key).in_(old))
 
 
 def _empty_batches(older_than: float | None) -> Select[Any]:

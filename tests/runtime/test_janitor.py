@@ -14,6 +14,7 @@ from runtime.errors import Unavailable
 from runtime.janitor import Janitor
 from runtime.ledger import CallbackRecord, Ledger, ScalingDecision
 from runtime.model import Invocation, Message, Part, Payload, Status, new_id
+from runtime.rollup import WIDTHS, Bucket, Cell
 
 DAY = 86_400.0
 NOW = 100 * DAY
@@ -95,6 +96,34 @@ async def test_a_janitor_without_bounds_keeps_everything(
     await ledger.write([row])
     assert not await make_janitor().sweep()
     assert await ids(ledger) == stored(blobs) == {row.id}
+
+
+HOUR = 3600.0
+AGES = {  # of the rollups that are left, in seconds, by what is kept of invocations
+    0.0: {5: [1.5 * HOUR], 60: [1.5 * HOUR, 47 * HOUR], 600: [1.5 * HOUR, 47 * HOUR, 8 * DAY]},
+    7 * DAY: {5: [1.5 * HOUR], 60: [1.5 * HOUR, 47 * HOUR], 600: [1.5 * HOUR, 47 * HOUR]},
+    2 * HOUR: {5: [1.5 * HOUR], 60: [1.5 * HOUR], 600: [1.5 * HOUR]},
+}
+
+
+@pytest.mark.parametrize("kept", AGES)
+async def test_the_past_is_forgotten_the_sooner_the_more_detail_it_has(
+    ledger: Ledger, make_janitor: Callable[..., Janitor], kept: float
+) -> None:
+    ages = (1.5 * HOUR, 47 * HOUR, 8 * DAY)
+    await ledger.pages.write(
+        {
+            Bucket(width, int(NOW - age), "noop", "cpu"): Cell({"succeeded": 1})
+            for width in WIDTHS
+            for age in ages
+        }
+    )
+    assert not await make_janitor(age=kept).sweep()  # it goes on always, and is not worth a word
+    left = {
+        width: sorted(NOW - bucket.at for bucket, _, _ in await ledger.pages.read(width, 0, 2**60))
+        for width in WIDTHS
+    }
+    assert left == AGES[kept]
 
 
 # --- blobs ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from runtime.model import (
     Status,
     new_id,
 )
+from runtime.rollup import WIDTHS, Bucket, Cell
 from tests.places import Place
 
 
@@ -190,6 +191,45 @@ async def test_a_batch_of_which_nothing_is_left_goes_when_it_is_old(ledger: Ledg
     await ledger.write([ended(None, Status.QUEUED, batch="full", batch_index=0)])
     assert await ledger.retention.trim(5.0, None, 10) == 1
     assert {batch.id for batch in (await ledger.batches())[0]} == {"new", "coming", "full"}
+
+
+# --- rollups and replicas of the past ---------------------------------------------------------
+
+
+async def test_rollups_of_each_width_go_by_their_age_and_the_oldest_first(ledger: Ledger) -> None:
+    cell = Cell({"succeeded": 1})
+    await ledger.pages.write(
+        {Bucket(width, n * width, "noop", "cpu"): cell for width in WIDTHS for n in range(4)}
+    )
+
+    async def left(width: int) -> list[int]:
+        found = await ledger.pages.read(width, 0, 2**60)
+        return sorted(bucket.at // width for bucket, _, _ in found)
+
+    assert await ledger.retention.fade({}, None, 10) == 0
+    assert await ledger.retention.fade({5: 10.0, 60: 170.0}, None, 2) == 2
+    assert [await left(width) for width in WIDTHS] == [[2, 3], [2, 3], [0, 1, 2, 3]]
+    assert await ledger.retention.fade({5: 10.0, 60: 170.0}, None, 2) == 1
+    assert [await left(width) for width in WIDTHS] == [[2, 3], [3], [0, 1, 2, 3]]
+
+
+async def test_replicas_go_when_they_ended_or_were_last_heard_of_long_ago(
+    ledger: Ledger, place: Place
+) -> None:
+    rows = (("ended", 5.0, 9.0), ("silent", None, 6.0), ("late", 8.0, 8.0), ("alive", None, 9.0))
+    for name, ended_at, seen_at in rows:
+        at = "NULL" if ended_at is None else ended_at
+        await place.do(
+            f"INSERT INTO replicas VALUES ('{name}', 1.0, 'noop', 'cpu', '{{}}', {at}, {seen_at})"
+        )
+
+    def left() -> set[str]:
+        return {name for (name,) in place.ask("SELECT name FROM replicas")}
+
+    assert await ledger.retention.fade({}, 7.0, 1) == 1
+    assert left() == {"silent", "late", "alive"}
+    assert await ledger.retention.fade({}, 7.0, 10) == 1
+    assert left() == {"late", "alive"}
 
 
 # --- always -----------------------------------------------------------------------------------
