@@ -23,6 +23,7 @@ EARLIEST = Path(__file__).parent / "ledger_version_1.sql"
 REVISIONS = [
     "0001: The tables of the first release",
     "0002: Rollups of what happened, and the replicas that there were",
+    "0003: API keys",
 ]
 
 
@@ -179,7 +180,7 @@ async def test_a_postgresql_ledger_of_an_earlier_revision_is_not_opened(
     await asyncio.to_thread(migrate.upgrade, postgres_url)
     monkeypatch.setattr(schema, "REVISION", "0098")
     with pytest.raises(
-        ConfigurationError, match="revision 0002, and this Lumbre needs 0098: run: lumbre migrate"
+        ConfigurationError, match=r"revision \d+, and this Lumbre needs 0098: run: lumbre migrate"
     ):
         await Ledger.open(postgres_url)
 
