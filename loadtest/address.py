@@ -7,7 +7,7 @@ user says otherwise.
 import ipaddress
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from runtime.errors import ConfigurationError
@@ -26,6 +26,7 @@ class Address:
     authority: str  # for the Host header
     url: str  # scheme and authority
     tls: ssl.SSLContext | None = None
+    key: str | None = field(default=None, repr=False)  # the API key it asks for
 
 
 def check_url(url: str, allow_remote: bool = False) -> Address:

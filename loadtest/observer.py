@@ -30,12 +30,15 @@ class Unobserved(Exception):
 class Observer:
     """Asks one node.  Use it as an asynchronous context, which closes its connections."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None, key: str | None = None) -> None:
         self.observed: list[Observed] = []
         self.notes: list[str] = []
         self.functions: frozenset[str] | None = None  # that a node has; None of what is no node
         self._url = url
-        self._client = httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=tls or False)
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=PATIENCE, verify=tls or False, headers=headers
+        )
         self._missed = 0
         self._is_node = False
 

@@ -162,7 +162,7 @@ class Pool:
         call.sent = now
         call.tries += 1
         self._calls[connection] = call
-        connection.send(call.request.encode(self._address.authority))
+        connection.send(call.request.encode(self._address.authority, self._address.key))
         self._watcher.sent(call, now)
 
     def _fail(self, call: Call, error: Exception, now: float) -> None:

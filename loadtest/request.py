@@ -44,18 +44,21 @@ class Request:
     content_type: str | None
     body: bytes
     wait: bool  # False: `Prefer: respond-async`; the answer is a 202
-    _encoded: dict[str, bytes] = field(
+    _encoded: dict[tuple[str, str | None], bytes] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False
-    )  # by host
+    )  # by host and key
 
-    def encode(self, host: str) -> bytes:
-        """The whole request to a host (`127.0.0.1:8080`), for a connection that stays open."""
-        encoded = self._encoded.get(host)
+    def encode(self, host: str, key: str | None = None) -> bytes:
+        """The whole request to a host (`127.0.0.1:8080`), for a connection that stays open.
+
+        `key` is the API key that a node asks for.
+        """
+        encoded = self._encoded.get((host, key))
         if encoded is None:
-            encoded = self._encoded[host] = self._head(host) + self.body
+            encoded = self._encoded[host, key] = self._head(host, key) + self.body
         return encoded
 
-    def _head(self, host: str) -> bytes:
+    def _head(self, host: str, key: str | None) -> bytes:
         lines = [
             f"POST {self.target} HTTP/1.1",
             f"Host: {host}",
@@ -64,6 +67,8 @@ class Request:
         ]
         if self.content_type is not None:
             lines.append(f"Content-Type: {self.content_type}")
+        if key is not None:
+            lines.append(f"Authorization: Bearer {key}")
         if not self.wait:
             lines.append("Prefer: respond-async")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")

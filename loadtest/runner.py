@@ -32,23 +32,35 @@ log = logging.getLogger(__name__)
 
 
 def run_plan(
-    plan: Plan, url: str, *, folder: Path, watch: Watch | None = None, allow_remote: bool = False
+    plan: Plan,
+    url: str,
+    *,
+    folder: Path,
+    watch: Watch | None = None,
+    allow_remote: bool = False,
+    key: str | None = None,
 ) -> Outcome:
     """Run a plan to its end, or to Ctrl-C or SIGTERM, which end it with what was measured by then.
 
-    A second Ctrl-C waits for no more answers.  Files in the plan are relative to `folder`.
+    A second Ctrl-C waits for no more answers.  Files in the plan are relative to `folder`; `key` is
+    the API key that the node asks for.
     ConfigurationError where the plan or URL cannot be used.  Only in the main thread.
     """
     gc.collect()
     gc.freeze()  # what is there now need not be looked through while the load runs
     try:
-        return uvloop.run(_signalled(plan, url, folder, watch, allow_remote))
+        return uvloop.run(_signalled(plan, url, folder, watch, allow_remote, key))
     finally:
         gc.unfreeze()
 
 
 async def _signalled(
-    plan: Plan, url: str, folder: Path, watch: Watch | None, allow_remote: bool
+    plan: Plan,
+    url: str,
+    folder: Path,
+    watch: Watch | None,
+    allow_remote: bool,
+    key: str | None,
 ) -> Outcome:
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -66,6 +78,7 @@ async def _signalled(
         stop=stop,
         hurry=hurry,
         allow_remote=allow_remote,
+        key=key,
     )
 
 
@@ -79,15 +92,16 @@ async def run(
     hurry: asyncio.Event | None = None,
     allow_remote: bool = False,
     silence: float | None = None,
+    key: str | None = None,
 ) -> Outcome:
     """Run a plan against a URL.  `stop` ends it early, `hurry` the waiting for answers after that.
 
-    `silence`: seconds of failures only, after which the server counts as gone.  The loop should be
-    uvloop's: with another the generator costs more.
+    `silence`: seconds of failures only, after which the server counts as gone.  `key`: the API key
+    that it asks for.  The loop should be uvloop's: with another the generator costs more.
     """
-    address = await asyncio.to_thread(check_url, url, allow_remote)
+    address = replace(await asyncio.to_thread(check_url, url, allow_remote), key=key)
     machine = await asyncio.to_thread(fingerprint, None)
-    async with Observer(address.url, address.tls) as observer:
+    async with Observer(address.url, address.tls, key) as observer:
         node = await observer.node()
         _check_served(plan, address.url, observer.functions)
         client = Client(plan, address, folder, silence)

@@ -8,14 +8,22 @@ from runtime.model import JSON
 
 PROBLEMS = {
     "400": "the body cannot be read",
+    "401": "keys are asked for here, and none was sent that counts",
+    "403": "the key has not the scope `invoke`",
     "413": "the input is too large",
     "415": "the function takes no such body",
     "422": "a parameter fails its schema",
-    "429": "the queue is full; see Retry-After",
+    "429": "the queue is full, or the key over its rate; see Retry-After",
     "500": "the function raised",
     "502": "the replica died on every attempt",
     "503": "nothing can run this here and now; see Retry-After",
     "504": "timed out",
+}
+
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key, as `lumbre keys create` makes one, with the scope that a call needs",
 }
 
 
@@ -51,7 +59,8 @@ def openapi(functions: Iterable[FunctionSpec]) -> dict[str, Any]:
         "info": {"title": "Lumbre", "version": "0.1.0"},
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths,
-        "components": {"schemas": schemas},
+        "security": [{}, {"key": []}],  # without a key, too, where none is asked for
+        "components": {"schemas": schemas, "securitySchemes": {"key": KEY}},
     }
 
 

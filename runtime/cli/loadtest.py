@@ -89,6 +89,7 @@ def loadtest(
     from loadtest.runner import run_plan
     from loadtest.written import check
     from runtime.cli import session
+    from runtime.settings import api_key
 
     if (plan is None) == (function is None):
         raise typer.BadParameter("give --plan FILE or a FUNCTION, one of the two")
@@ -107,6 +108,7 @@ def loadtest(
             folder=folder,
             watch=watch,
             allow_remote=allow_remote,
+            key=api_key(),
         )
     written = write(outcome, out)
     if json:
