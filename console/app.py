@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import render
-from console.page import Action, Page, Section, View
+from console.page import Action, Again, Page, Section, View
 from console.pulse import FRESH, Pulse
 from console.shared import Shared
 from console.sources import Sources
@@ -179,6 +179,10 @@ class Console:
             response = await action.act(request)
         except LumbreError as error:
             return await self._failed(request, error, None)
+        if isinstance(response, Again):
+            context = await self._context(request, response.page.section, response.view)
+            html = render.page(response.page.template, context)
+            return HTMLResponse(html, response.status, HEADERS)
         response.headers["Cache-Control"] = "no-store"
         return response
 

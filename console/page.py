@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 View = dict[str, Any]  # what JSON can say; templates show it
 Show = Callable[[Request], Awaitable[View]]
-Act = Callable[[Request], Awaitable[Response]]
+Act = Callable[[Request], Awaitable["Response | Again"]]
 Scope = Literal["read", "invoke", "admin"]
 
 
@@ -22,8 +22,8 @@ class Page:
     """A page, under a path as Starlette writes it.
 
     `section` is the item of the navigation it belongs to.  Where the API has the same URL (`twin`),
-    programs and `.json` get the API's answer.  What is `shared` looks the same to everybody who asks
-    the same URL, so a refresh is made once a second for all of them.
+    programs and `.json` get the API's answer.  What is `shared` looks the same to everybody who
+    asks the same URL, so a refresh is made once a second for all of them.
     """
 
     path: str
@@ -41,6 +41,15 @@ class Action:
     path: str
     act: Act
     scope: Scope = "invoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The page whose form was sent, once more: what it asks for cannot be done as it stands."""
+
+    page: Page
+    view: View
+    status: int
 
 
 class Section(Protocol):

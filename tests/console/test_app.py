@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from console.app import POLICY, Console, see_other
-from console.page import Action, Page, View
+from console.page import Action, Again, Page, View
 from console.sources import Sources
 from runtime.errors import NotFound, Unavailable
 
@@ -35,7 +35,7 @@ class Paper:
             Page("/lost", "signin.html", "paper", self.lose),
             Page("/board", "signin.html", "paper", self.show, shared=True),
         ]
-        self.actions = [Action("/paper/burn", self.burn)]
+        self.actions = [Action("/paper/burn", self.burn), Action("/paper/fold", self.fold)]
         self.burnt = self.shown = 0
 
     async def show(self, request: Request) -> View:
@@ -48,6 +48,9 @@ class Paper:
     async def burn(self, request: Request) -> Response:
         self.burnt += 1
         return see_other("/paper")
+
+    async def fold(self, request: Request) -> Again:
+        return Again(self.pages[0], {"next": "folded", "failed": True}, 422)
 
 
 def sources(**settings: Any) -> Sources:
@@ -172,6 +175,13 @@ async def test_a_form_is_answered_by_303(client: httpx.AsyncClient, paper: Paper
     answer = await client.post("/paper/burn", headers=HTML)
     assert (answer.status_code, answer.headers["location"]) == (303, "/paper")
     assert paper.burnt == 1
+
+
+async def test_a_form_that_cannot_be_taken_gets_its_page_again(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/paper/fold")
+    assert answer.status_code == 422
+    assert 'value="folded"' in answer.text
+    assert answer.headers["content-security-policy"] == POLICY
 
 
 async def test_a_read_only_console_refuses_what_its_forms_would_do() -> None:
