@@ -80,6 +80,8 @@ FLOORS: list[set[str]] = [
     {"runtime.gateway"},
     {"console.numbers", "console.page", "console.shared", "console.sources"},
     {"console.render", "console.pulse", "console.entrance"},
+    {"console.curves", "console.traceback", "console.waterfall"},
+    {"console.outcome"},
     {"console.app"},
     {"console.sections"},
     {f"runtime.doctor.{m}" for m in ("examination", "functions", "machine", "stores")},
