@@ -2,7 +2,9 @@
 
 from console.app import Console
 from console.entrance import Entrance
+from console.letters import DeadLetters
 from console.page import Section
+from console.queues import Queues
 from console.sources import Sources
 
 
@@ -10,5 +12,7 @@ def console_of(sources: Sources) -> Console:
     """The console of one gateway, with all its pages."""
     sections: list[Section] = [
         Entrance(),
+        Queues(sources),
+        DeadLetters(sources),
     ]
     return Console(sources, sections)
