@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import render
-from console.page import Action, Again, Page, Section, View
+from console.page import Action, Again, Closing, Download, Page, Section, Sending, View
 from console.pulse import FRESH, Pulse
 from console.shared import Shared
 from console.sources import Sources
@@ -70,9 +70,18 @@ class Console:
         self._action_routes = [
             (Route(action.path, _nothing, methods=["POST"]), action) for action in actions
         ]
+        sending = [section for section in sections if isinstance(section, Sending)]
+        self._download_routes = [
+            (Route(download.path, _nothing, methods=["GET"]), download)
+            for section in sending
+            for download in section.downloads
+        ]
+        self._closing = [section for section in sections if isinstance(section, Closing)]
 
     async def close(self) -> None:
         """End what runs on the side."""
+        for section in self._closing:
+            await section.close()
         await self._pulse.close()
 
     # ── which requests ────────────────────────────────────────────────────────────────────────
@@ -88,6 +97,8 @@ class Console:
             return None
         if path in ("/console", "/console/"):
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        if download := self._found_download(scope):
+            return download
         headers = dict(scope["headers"])
         if path.endswith(JSON_SUFFIX):
             return self._found_json(scope)
@@ -100,6 +111,13 @@ class Console:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 return _bound(self._show, page, found)
+        return None
+
+    def _found_download(self, scope: Scope) -> ASGIApp | None:
+        for route, download in self._download_routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return _bound(self._send, download, found)
         return None
 
     def _found_json(self, scope: Scope) -> ASGIApp | None:
@@ -171,6 +189,16 @@ class Console:
         if found is None:
             return render.page(page.template, context)
         return found + (render.block("base.html", "pulse", context | {"oob": True}) or "")
+
+    async def _send(self, download: Download, request: Request) -> Response:
+        try:
+            response = await download.send(request)
+        except LumbreError as error:
+            return await self._failed(request, error, None)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     async def _act(self, action: Action, request: Request) -> Response:
         try:
@@ -280,7 +308,7 @@ def see_other(path: str) -> RedirectResponse:
     return RedirectResponse(quote(path, safe="/?&=%:;,+#-._~"), HTTPStatus.SEE_OTHER)
 
 
-def _bound(answer: Any, of: Page | Action, found: Scope) -> ASGIApp:
+def _bound(answer: Any, of: Page | Action | Download, found: Scope) -> ASGIApp:
     """An application that answers one request for a page or an action."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,7 +6,7 @@ One view has three answers: a browser gets the whole page, htmx gets the block i
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,6 +44,14 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """What is no page under a path of a section's own, such as a file; whoever may read gets it."""
+
+    path: str
+    send: Act
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """The page whose form was sent, once more: what it asks for cannot be done as it stands."""
 
@@ -59,6 +67,21 @@ class Section(Protocol):
     def pages(self) -> list[Page]: ...
     @property
     def actions(self) -> list[Action]: ...
+
+
+@runtime_checkable
+class Sending(Protocol):
+    """A section that has files to send."""
+
+    @property
+    def downloads(self) -> list[Download]: ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A section that has something to end before its process does."""
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
