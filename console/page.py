@@ -48,7 +48,7 @@ class Download:
     """What is no page under a path of a section's own, such as a file; whoever may read gets it."""
 
     path: str
-    send: Act
+    send: Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
