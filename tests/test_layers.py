@@ -45,7 +45,7 @@ FLOORS: list[set[str]] = [
     {"runtime.postgres", "runtime.migrations.env"},
     {f"runtime.migrations.versions.{m}" for m in ("r0001_tables", "r0002_history", "r0003_keys")},
     {"runtime.rows", "runtime.database"},
-    {"runtime.keys"},
+    {"runtime.keys", "runtime.search"},
     {"runtime.session"},
     {"runtime.settled", "runtime.batch_rows", "runtime.migrate", "runtime.tally", "runtime.pages"},
     {"runtime.census", "runtime.runs"},
