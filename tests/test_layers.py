@@ -187,6 +187,7 @@ ONLY = {
     "sqlalchemy": {
         "runtime.schema",
         "runtime.rows",
+        "runtime.search",
         "runtime.settled",
         "runtime.census",
         "runtime.runs",
