@@ -90,6 +90,7 @@ class Ledger:
         self.census = Census(database)
         self.keys = Keys(database)
         self.batch_rows = BatchRows(database)
+        self.search = Search(database)
 
     @classmethod
     async def open(cls, url: str) -> "Ledger":
