@@ -41,6 +41,7 @@ from runtime.schema import BatchState as BatchState
 from runtime.schema import CallbackRecord as CallbackRecord
 from runtime.schema import ScalingDecision as ScalingDecision
 from runtime.schema import invocations, totals
+from runtime.search import Search
 from runtime.settled import SettledLetters
 from runtime.tally import ENDS, PURGED, Tally
 
