@@ -13,6 +13,7 @@ from runtime.blobs import Blobs
 from runtime.catalog import Catalog
 from runtime.clearance import Clearance
 from runtime.gateway import Gateway
+from runtime.history import History
 from runtime.ledger import Ledger
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
@@ -26,6 +27,7 @@ from runtime.role import (
     declare,
     void,
 )
+from runtime.sampler import Sampler
 from runtime.settings import Settings
 from runtime.telemetry import Gauges, Metrics
 from runtime.workers import Workers, queues_of
@@ -54,6 +56,8 @@ class GatewayRole:
         self._workers = Workers(
             self._bus, settings.devices, lambda: queues_of(catalog.functions.values())
         )
+        self.sampler = Sampler(ledger, self._workers, lambda: catalog.functions.values())
+        self.history = History(ledger, self._workers, self.sampler.latest)
         self._invocations = RemoteInvocations(
             self._bus,
             ledger,
@@ -129,6 +133,7 @@ class GatewayRole:
         await self._workers.start()
         await asyncio.sleep(ROLL_CALL)
         self._admission.described.set()
+        self.sampler.start()
 
     async def reload(self) -> None:
         """Take the functions that the catalog has now."""
@@ -145,6 +150,7 @@ class GatewayRole:
         await self._tasks.close()
         await self._batches.close()
         await self._clearance.close()
+        await self.sampler.close()
         await self._workers.close()
         await self._invocations.close()
         await self._bus.settle(SETTLE)

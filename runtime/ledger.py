@@ -32,6 +32,7 @@ from runtime.keys import Keys
 from runtime.model import TERMINAL, Device, Invocation, Status
 from runtime.model import Attempt as Attempt
 from runtime.pages import Page, Pages
+from runtime.replicas import Replicas
 from runtime.retention import Purged as Purged
 from runtime.retention import Retention
 from runtime.rollup import Bucket, counted
@@ -86,6 +87,8 @@ class Ledger:
         self._insert_callbacks = dialect.insert(schema.callbacks)
         self._tally = Tally(database)
         self.pages = Pages(database)
+        self.gauges = Pages(database)  # of another writer: they are written at other times
+        self.replicas = Replicas(database)
         self.retention = Retention(database, self._tally)
         self.letters = SettledLetters(database)
         self.census = Census(database)

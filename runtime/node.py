@@ -34,6 +34,7 @@ from runtime.feeder import WINDOW, Feeder
 from runtime.fleet import LocalFleet
 from runtime.function import FunctionSpec
 from runtime.gateway import Gateway
+from runtime.history import History
 from runtime.invocations import EmbeddedInvocations
 from runtime.janitor import janitor_of
 from runtime.ledger import Ledger, ScalingDecision
@@ -42,6 +43,7 @@ from runtime.letters import Letters
 from runtime.model import Device, queue_name
 from runtime.pool import GIVEN_BACK_LIMIT, Pool
 from runtime.reports import Reports
+from runtime.sampler import Sampler
 from runtime.sending import sending_of
 from runtime.serving import Process, bound, listen, say, serve
 from runtime.settings import Settings
@@ -87,6 +89,8 @@ class Node:
         )
         self.scaler = LocalScaler(machine, self.broker.depth, self._decided)
         fleet = LocalFleet(machine, self.worker, self.broker, self._directions)
+        self.sampler = Sampler(ledger, fleet, lambda: self.catalog.functions.values())
+        self.history = History(ledger, fleet, self.sampler.latest)
         self.admission = Admission(
             fleet,
             self.catalog,
@@ -139,7 +143,7 @@ class Node:
                 answers=answers,
                 reports=reports,
                 metrics=self.metrics,
-                history=getattr(self, "history", None),  # on its way
+                history=self.history,
                 speedups=getattr(self, "speedups", None),  # on its way
                 access=self.access,
             )
@@ -171,6 +175,7 @@ class Node:
         if self.sending:
             await self.sending.start(forgetful=True)
         self.admission.described.set()
+        self.sampler.start()
         if self.settings.reload:
             self._watching = asyncio.create_task(self.watch())
         await self.catalog.warm()
@@ -234,6 +239,7 @@ class Node:
         await self.letters.close()
         if self.sending:
             await self.sending.close()
+        await self.sampler.close()
         await self.invocations.recorder.close()
         await self.broker.close()
         self.catalog.close()

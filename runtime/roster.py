@@ -29,15 +29,16 @@ def told(lives: Iterable[ReplicaLife]) -> bytes:
     latest = sorted(lives, key=lambda life: (life.ended_at is None, life.spawned_at), reverse=True)
     latest = latest[:MAX_REPLICAS]
     most = max(LEAST_TOLD, min(MAX_TOLD, MAX_TOLD_IN_ALL // max(1, len(latest))))
-    return orjson.dumps([_said(life, most) for life in latest])
+    return orjson.dumps([said_of(life, most) for life in latest])
 
 
 def heard(body: bytes) -> list[ReplicaLife]:
     """What a worker announced; ValueError, TypeError or KeyError where that is none."""
-    return [_life(said) for said in orjson.loads(body)]
+    return [life_of(said) for said in orjson.loads(body)]
 
 
-def _said(life: ReplicaLife, most: int) -> dict[str, Any]:
+def said_of(life: ReplicaLife, most: int) -> dict[str, Any]:
+    """A replica as JSON can hold it, with so many of its latest segments."""
     said = asdict(replace(life, segments=()))
     said["segments"] = [
         [_LETTERS[s.state], round((s.start - life.spawned_at) * 1_000_000)]
@@ -46,7 +47,8 @@ def _said(life: ReplicaLife, most: int) -> dict[str, Any]:
     return said
 
 
-def _life(said: dict[str, Any]) -> ReplicaLife:
+def life_of(said: dict[str, Any]) -> ReplicaLife:
+    """What `said_of` gave, to the microsecond; takes it apart."""
     marks = said.pop("segments")
     starts = [said["spawned_at"] + after / 1_000_000 for _, after in marks]
     ends = [*starts[1:], said["ended_at"]]
