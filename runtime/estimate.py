@@ -53,24 +53,6 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
     return Estimate(statistics.median(ordered), low, high, n, confidence)
 
 
-def resampled(
-    values: Sequence[float],
-    *,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-    resamples: int | None = None,
-) -> Estimate:
-    """The median of at least one value, with its bootstrap interval.
-
-    Like that of `ratio`, and like it none below 6 values (at 95 %).
-    """
-    ordered = sorted(values)
-    n = len(ordered)
-    rng = random.Random(seed)
-    draws = [_resampled_median(ordered, rng) for _ in range(_times(n, confidence, resamples))]
-    return _between(statistics.median(ordered), draws, n, confidence)
-
-
 def ratio(
     above: Sequence[float],
     below: Sequence[float],

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from runtime.context import Context
+from runtime.cost import Cost
 from runtime.errors import ConfigurationError, InvalidInput
 from runtime.model import DEVICES, Device
 
@@ -177,8 +178,9 @@ def function(
     """Make a function of a plain function, a generator function, or a class with `__call__`.
 
     What is decorated stays what it was and can be called as plain Python.  `cost` is relative work
-    as an expression over the parameters (`"n ** 3"`), used to predict run times.  Raises
-    ConfigurationError for a definition that cannot work, naming the argument and the way out.
+    as an expression over the parameters (`"n ** 3"`, as runtime.cost takes them): it makes run
+    times of different inputs comparable.  Raises ConfigurationError for a definition that cannot
+    work, naming the argument and the way out.
     """
 
     def decorate(decorated: Any) -> Any:
@@ -206,6 +208,9 @@ def describe(target: Any, *, file: str, attribute: str) -> FunctionSpec:
     """Read the spec of something @function decorated; ConfigurationError where it cannot work."""
     declared: Declaration = getattr(target, MARK)
     arguments = Arguments(target)
+    input_schema = arguments.schema()
+    if declared.cost is not None:
+        _check_cost(declared, input_schema)
     return FunctionSpec(
         name=declared.name,
         description=inspect.getdoc(target) or "",
@@ -223,7 +228,7 @@ def describe(target: Any, *, file: str, attribute: str) -> FunctionSpec:
         streams=inspect.isgeneratorfunction(arguments.signed),
         parameters=arguments.names,
         binary=arguments.binary,
-        input_schema=arguments.schema(),
+        input_schema=input_schema,
         output_schema=_output_schema(arguments),
     )
 
@@ -427,6 +432,13 @@ def _check(declared: Declaration) -> None:
             raise wrong("scaling", f"names {device!r}, which is not among devices")
         if message := _scaling_fault(scaling):
             raise wrong(f"scaling[{device!r}]", message)
+
+
+def _check_cost(declared: Declaration, input_schema: dict[str, Any]) -> None:
+    try:
+        Cost(declared.cost or "", input_schema)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"function {declared.name!r}: cost {error}") from None
 
 
 def _finite(*numbers: float) -> bool:

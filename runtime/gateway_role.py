@@ -29,6 +29,7 @@ from runtime.role import (
 )
 from runtime.sampler import Sampler
 from runtime.settings import Settings
+from runtime.speedup import Speedups
 from runtime.telemetry import Gauges, Metrics
 from runtime.workers import Workers, queues_of
 
@@ -84,6 +85,7 @@ class GatewayRole:
             in_hand=self._workers.in_hand,
             blocked=lambda: self._bus.blocked is not None,
         )
+        self.speedups = Speedups(ledger.runs, blobs, lambda: catalog.functions)
         reports = Reports(
             self._admission,
             self._workers,
@@ -92,6 +94,7 @@ class GatewayRole:
             ledger,
             self._metrics,
             auditor,
+            self.speedups,
         )
         answers = Answers(settings, blobs, self._invocations)
         letters = Letters(
@@ -133,6 +136,7 @@ class GatewayRole:
         await self._workers.start()
         await asyncio.sleep(ROLL_CALL)
         self._admission.described.set()
+        self.speedups.start()
         self.sampler.start()
 
     async def reload(self) -> None:
@@ -147,6 +151,7 @@ class GatewayRole:
 
     async def close(self) -> None:
         await self.access.close()
+        await self.speedups.close()
         await self._tasks.close()
         await self._batches.close()
         await self._clearance.close()

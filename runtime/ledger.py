@@ -37,6 +37,7 @@ from runtime.retention import Purged as Purged
 from runtime.retention import Retention
 from runtime.rollup import Bucket, counted
 from runtime.rows import Values
+from runtime.runs import Runs
 from runtime.schema import Batch as Batch
 from runtime.schema import BatchState as BatchState
 from runtime.schema import CallbackRecord as CallbackRecord
@@ -92,6 +93,7 @@ class Ledger:
         self.retention = Retention(database, self._tally)
         self.letters = SettledLetters(database)
         self.census = Census(database)
+        self.runs = Runs(database)
         self.keys = Keys(database)
         self.batch_rows = BatchRows(database)
         self.search = Search(database)

@@ -47,6 +47,7 @@ from runtime.sampler import Sampler
 from runtime.sending import sending_of
 from runtime.serving import Process, bound, listen, say, serve
 from runtime.settings import Settings
+from runtime.speedup import Speedups
 from runtime.telemetry import Gauges, Metrics, set_up_logging
 from runtime.worker import Worker
 from runtime.workers import queues_of
@@ -106,8 +107,16 @@ class Node:
             settle=self.invocations.recorder.flush,
             forget=lambda id: self.invocations.live.pop(id, None),
         )
+        self.speedups = Speedups(ledger.runs, self.blobs, lambda: self.catalog.functions)
         reports = Reports(
-            self.admission, fleet, self.catalog, self.invocations, ledger, self.metrics, auditor
+            self.admission,
+            fleet,
+            self.catalog,
+            self.invocations,
+            ledger,
+            self.metrics,
+            auditor,
+            self.speedups,
         )
         answers = Answers(settings, self.blobs, self.invocations)
         self.letters = Letters(
@@ -144,7 +153,7 @@ class Node:
                 reports=reports,
                 metrics=self.metrics,
                 history=self.history,
-                speedups=getattr(self, "speedups", None),  # on its way
+                speedups=self.speedups,
                 access=self.access,
             )
         )
@@ -175,6 +184,7 @@ class Node:
         if self.sending:
             await self.sending.start(forgetful=True)
         self.admission.described.set()
+        self.speedups.start()
         self.sampler.start()
         if self.settings.reload:
             self._watching = asyncio.create_task(self.watch())
@@ -229,6 +239,7 @@ class Node:
 
     async def close(self) -> None:
         """Write what is left and end every process."""
+        await self.speedups.close()
         await self.console.close()
         await self.access.close()
         await self.batches.close()

@@ -18,6 +18,7 @@ from runtime.model import queue_name
 from runtime.openapi import openapi
 from runtime.problem import problem
 from runtime.query import whole
+from runtime.speedup import Speedups
 from runtime.telemetry import Metrics
 from runtime.views import MAX_LIMIT, broken_view, function_view, instant, list_view
 
@@ -34,6 +35,7 @@ class Reports:
         ledger: Ledger,
         metrics: Metrics,
         auditor: Auditor,
+        speedups: Speedups,
     ) -> None:
         self._admission = admission
         self._fleet = fleet
@@ -42,6 +44,7 @@ class Reports:
         self._ledger = ledger
         self._metrics = metrics
         self._auditor = auditor
+        self._speedups = speedups
 
     def routes(self) -> list[Route]:
         return [
@@ -73,7 +76,7 @@ class Reports:
     def _function_view(self, spec: FunctionSpec) -> dict[str, Any]:
         depths = {d: self._fleet.depth(queue_name(spec.name, d)) for d in spec.devices}
         pools = self._fleet.pools(spec)
-        return function_view(spec, pools, depths, self._metrics, self._fleet.simulated)
+        return function_view(spec, pools, depths, self._metrics, self._speedups.of(spec.name))
 
     async def list_decisions(self, request: Request) -> Response:
         limit = whole(request.query_params.get("limit", "100"), "limit", 1, MAX_LIMIT)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from statistics import median
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +12,6 @@ from runtime.catalog import Broken
 from runtime.devices import simulates
 from runtime.function import FunctionSpec
 from runtime.model import (
-    DEVICES,
     JSON,
     Attempt,
     Depth,
@@ -24,10 +22,10 @@ from runtime.model import (
     PoolState,
     ReplicaCounts,
 )
+from runtime.speedup import Speedup
 from runtime.telemetry import Metrics
 
 MAX_LIMIT = 1000  # items of one page
-MIN_SAMPLES = 10  # runs on a device before a speedup is said
 
 
 def instant(at: float | None) -> str | None:
@@ -176,7 +174,7 @@ def function_view(
     pools: dict[Device, PoolState],
     depths: dict[Device, Depth],
     metrics: Metrics,
-    simulated: bool,
+    speedup: Speedup | None,
 ) -> dict[str, Any]:
     """A function as the API shows it: what it is, how busy it is, and why anything waits."""
     counts = {d: pool.replicas for d, pool in pools.items()}
@@ -204,7 +202,7 @@ def function_view(
         },
         "replicas": {device: counts.get(device, ReplicaCounts()) for device in spec.devices},
         "latency": {d: metrics.latency((spec.name, d)) for d in spec.devices},
-        "speedup": speedup_view(spec, metrics, simulated),
+        "speedup": speedup_view(speedup),
         "waiting": {
             device: waiting_view(device, pools.get(device), depths[device])
             for device in spec.devices
@@ -243,21 +241,24 @@ def broken_view(broken: Broken) -> dict[str, Any]:
     }
 
 
-def speedup_view(spec: FunctionSpec, metrics: Metrics, simulated: bool) -> dict[str, Any] | None:
-    """Median run time on the CPU over that on the GPU, over the latest runs of any input.
+def speedup_view(speedup: Speedup | None) -> dict[str, Any] | None:
+    """A speedup as the API shows it; None where a function did not run on both devices.
 
-    None where either device has too few runs.  The inputs of both sides need not be alike: a
-    benchmark is `make bench`, this is an indication.
+    `enough` is false where there are too few runs to rely on it.  Results are not compared: that is
+    what `lumbre bench` does.
     """
-    runs = {device: metrics.runs((spec.name, device)) for device in DEVICES}
-    if any(len(r) < MIN_SAMPLES for r in runs.values()):
+    if speedup is None:
         return None
-    medians = {device: median(r) for device, r in runs.items()}
+    known = speedup.low is not None and speedup.high is not None
     return {
-        "ratio": medians["cpu"] / medians["gpu"] if medians["gpu"] else None,
-        "median_run": medians,
-        "n": {device: len(r) for device, r in runs.items()},
-        "simulated": simulated,
+        "ratio": speedup.ratio,
+        "interval": [speedup.low, speedup.high] if known else None,
+        "n": speedup.n,
+        "pairs": speedup.pairs,
+        "basis": speedup.basis,
+        "median_run": speedup.median_run,
+        "simulated": speedup.simulated,
+        "enough": speedup.enough,
     }
 
 

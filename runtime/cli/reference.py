@@ -212,9 +212,13 @@ def _facts(view: Mapping[str, Any]) -> Table:
 
 def _speedup(speedup: Mapping[str, Any]) -> str:
     runs = speedup["median_run"]
-    ratio = f"{speedup['ratio']:.1f} ×" if speedup["ratio"] else "unknown"
-    label = " (simulated GPU)" if speedup["simulated"] else ""
-    return f"{ratio}{label}: cpu {duration(runs['cpu'])}, gpu {duration(runs['gpu'])}, medians"
+    ratio = f"{speedup['ratio']:.3g} ×"
+    if interval := speedup["interval"]:
+        ratio += f" ({interval[0]:.3g} to {interval[1]:.3g})"
+    label = " on a simulated GPU" if speedup["simulated"] else ""
+    few = "" if speedup["enough"] else ", of few runs"
+    medians = f"cpu {duration(runs['cpu'])}, gpu {duration(runs['gpu'])}, medians"
+    return f"{ratio}{label}, {speedup['basis']}{few}: {medians}"
 
 
 def _parameter_table(given: list[Parameter]) -> Table:

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import estimate as module
-from runtime.estimate import Estimate, estimate, ratio
+from runtime.estimate import (
+    Estimate,
+    estimate,
+    ratio,
+    stratified_ratio,
+    weighted_median,
+)
 
 # The ranks that bound the 95 % interval of a median, from tables of the binomial distribution
 # (for instance Conover, Practical Nonparametric Statistics, table A3).
@@ -201,3 +207,55 @@ def test_a_ratio_of_what_took_no_time_is_refused() -> None:
 def test_the_spread_is_the_larger_half_of_the_interval() -> None:
     assert Estimate(10.0, 9.0, 12.0, 20, 0.95).spread == pytest.approx(0.2)
     assert Estimate(0.0, 0.0, 1.0, 20, 0.95).spread is None
+
+
+def test_the_weighted_median_has_half_of_the_weight_on_either_side() -> None:
+    assert weighted_median([3.0, 1.0, 2.0], [1, 1, 1]) == 2.0
+    assert weighted_median([3.0, 1.0, 2.0], [5, 1, 1]) == 3.0
+    assert weighted_median([1.0, 2.0], [1, 1]) == 1.5
+    assert weighted_median([4.0], [0.5]) == 4.0
+
+
+@given(st.lists(st.tuples(seconds, st.integers(1, 4)), min_size=1, max_size=12))
+def test_whole_weights_are_as_many_equal_values(weighted: list[tuple[float, int]]) -> None:
+    values, weights = zip(*weighted, strict=True)
+    repeated = [value for value, weight in weighted for _ in range(weight)]
+    assert weighted_median(values, weights) == pytest.approx(statistics.median(repeated))
+
+
+def test_strata_are_compared_each_within_itself() -> None:
+    """All of the small is on one side, nearly: the ratio of all medians would be 0.1 and wrong."""
+    small, large = ([0.2] * 3, [0.1] * 30), ([20.0] * 30, [10.0] * 3)
+    assert stratified_ratio([small, large], resamples=50) == Estimate(2.0, 2.0, 2.0, 33, 0.95)
+
+
+def test_a_stratum_weighs_what_its_poorer_side_can_tell() -> None:
+    rich = ([2.0] * 10, [1.0] * 10)  # 5
+    poor = ([9.0] * 200, [1.0] * 3)  # 2.96
+    assert stratified_ratio([rich, poor], resamples=10).median == 2.0
+
+
+def test_one_stratum_is_the_plain_ratio() -> None:
+    rng = random.Random(4)
+    above, below = [rng.uniform(1, 3) for _ in range(9)], [rng.uniform(1, 2) for _ in range(8)]
+    assert stratified_ratio([(above, below)], seed=3, resamples=200) == ratio(
+        above, below, seed=3, resamples=200
+    )
+    with pytest.raises(ValueError, match="above 0"):
+        stratified_ratio([(above, below), ([0.0], [1.0])])
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_interval_of_strata_holds_the_true_ratio_about_as_often_as_it_says(name: str) -> None:
+    draw, _ = KNOWN[name]
+    rng = random.Random(f"{name} strata")
+    held = 0
+    for seed in range(300):
+        strata = [
+            ([8 * size * draw(rng) for _ in range(6)], [size * draw(rng) for _ in range(6)])
+            for size in (1, 10, 100)
+        ]
+        found = stratified_ratio(strata, seed=seed, resamples=100)
+        assert found.low is not None and found.high is not None
+        held += found.low <= 8 <= found.high
+    assert held / 300 >= 0.9

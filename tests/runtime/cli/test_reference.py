@@ -80,6 +80,10 @@ def view(target: Any) -> dict[str, Any]:
         "latency": dict.fromkeys(DEVICES),
         "speedup": {
             "ratio": 3.5,
+            "interval": [3.0, 4.25],
+            "pairs": 10,
+            "basis": "same inputs",
+            "enough": True,
             "median_run": {"cpu": 7.0, "gpu": 2.0},
             "n": {"cpu": 10, "gpu": 10},
             "simulated": True,
