@@ -1,6 +1,7 @@
 """Which sections the console has; this is where a new one is added."""
 
 from console.app import Console
+from console.benchmarks import Benchmarks
 from console.entrance import Entrance
 from console.letters import DeadLetters
 from console.page import Section
@@ -14,5 +15,6 @@ def console_of(sources: Sources) -> Console:
         Entrance(),
         Queues(sources),
         DeadLetters(sources),
+        Benchmarks(sources),
     ]
     return Console(sources, sections)
