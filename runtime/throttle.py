@@ -33,8 +33,3 @@ class Throttle:
     def owe(self, tokens: float) -> None:
         """Take more than there may be: whoever comes next waits until that is made up for."""
         self._tokens -= tokens
-
-    def full(self, now: float) -> bool:
-        """Whether nothing was taken for so long that it may be forgotten."""
-        self.wait(now)
-        return self._tokens >= self.burst
