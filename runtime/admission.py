@@ -115,6 +115,24 @@ class Admission:
         invocation = Invocation(message, asked, spec.version, replayed_from=earlier.id)
         return await self._submit(invocation, headers, None, once=False)
 
+    async def twin(
+        self,
+        earlier: Invocation,
+        spec: FunctionSpec,
+        device: Device,
+        headers: Headers,
+        key: str | None,
+    ) -> Invocation:
+        """Accept an invocation's input for another device, once where there is a key.
+
+        Its outcome goes to the same callback.
+        """
+        id = new_id()
+        payload = await _storing(self._copied(earlier.message.payload, id))
+        message = Message(id, spec.name, device, payload, time.time(), 1, 0, trace_of(id, headers))
+        invocation = Invocation(message, device, spec.version, callback=earlier.callback)
+        return await self._submit(invocation, headers, key, once=key is not None)
+
     async def replay_once(
         self,
         earlier: Invocation,
@@ -233,7 +251,10 @@ class Admission:
                 return "gpu" if "gpu" in here else here[0]
             asked = spec.devices[0]
         elif asked not in ("cpu", "gpu"):
-            raise InvalidInput("device", f"is {asked!r}: ask for auto, cpu or gpu")
+            raise InvalidInput(
+                "device",
+                f"is {asked!r}: ask for auto, cpu or gpu; compare is of POST /invoke alone",
+            )
         for device in here:
             if device == asked:
                 return device

@@ -23,6 +23,7 @@ from runtime.access_routes import AccessRoutes, refused
 from runtime.admission import Admission
 from runtime.answers import Answers, json_answer
 from runtime.batch_routes import BatchRoutes
+from runtime.comparison import COMPARE, Comparison
 from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
@@ -78,6 +79,7 @@ class Gateway:
         self._admission = admission
         self._answers = answers
         self._invocations = invocations
+        self._comparison = Comparison(settings, admission, invocations)
         self._ledger = ledger
         self._access = access
         self._putting = WeakValueDictionary[str, asyncio.Lock]()  # by id, while it is created
@@ -165,16 +167,12 @@ class Gateway:
         refuse_other_sites(headers)
         query: bytes = scope["query_string"]
         asked = device_asked(query) if query else "auto"
-        key = headers.get(b"idempotency-key")
+        given = headers.get(b"idempotency-key")
+        key = given.decode("latin-1") if given else None
+        if asked == COMPARE:
+            return await self._comparison.answer(spec, headers, query, receive, key)
         invocation = await self._admission.accept(
-            spec,
-            new_id(),
-            asked,
-            headers,
-            query,
-            receive,
-            key.decode("latin-1") if key else None,
-            once=key is not None,
+            spec, new_id(), asked, headers, query, receive, key, once=given is not None
         )
         return await self._answers.when_done(invocation, headers)
 

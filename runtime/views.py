@@ -105,13 +105,20 @@ def outcome_view(outcome: ItemOutcome) -> dict[str, Any]:
         "id": outcome.id,
         "status": outcome.status.value,
     }
-    if result := outcome.result:
-        view["media_type"], view["size"] = result.media_type, result.size
-        if (inline := _inline(result)) is not None:
-            view["result"] = inline
+    view |= outcome_part_view(outcome.result)
     if error := outcome.error:
         view["error"] = {"type": error.type, "message": error.message, **error.details}
     view["links"] = {"self": link, "result": f"{link}/result", "logs": f"{link}/logs"}
+    return view
+
+
+def outcome_part_view(result: Part | None) -> dict[str, Any]:
+    """What a result is, and itself where it is short JSON; nothing of none."""
+    if result is None:
+        return {}
+    view: dict[str, Any] = {"media_type": result.media_type, "size": result.size}
+    if (inline := _inline(result)) is not None:
+        view["result"] = inline
     return view
 
 
