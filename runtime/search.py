@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import Select, func, literal, null, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from runtime import rows
 from runtime.database import Database
 from runtime.errors import BadRequest
+from runtime.lifeline import ReplicaLife
 from runtime.model import Device, Invocation, Status
-from runtime.schema import invocations
+from runtime.roster import life_of
+from runtime.schema import invocations, replicas
 
 LOOKED_AT = 20_000  # rows of one page: some 20 ms
+REPLAYS = 5000  # invocations among which replays of an earlier one are looked for
 COUNTED = 1000  # new rows that are counted; more are just more
 _IN_IDS = re.compile(r"[A-Za-z0-9_-]+")  # and all of these are before ~
 _LARGE = ("parameters", "input_parts", "result", "result_part", "blobs", "log", "error")
@@ -126,6 +130,34 @@ class Search:
         some = select(literal(1)).where(*led, *low, *high, *rest).limit(COUNTED + 1).subquery()
         ((count,),) = await self._database.read(select(func.count()).select_from(some))
         return int(count)
+
+    async def replays_of(self, invocation: Invocation, limit: int = 5) -> list[str]:
+        """Ids of invocations that were made of this one's input, the oldest first.
+
+        Those among the first REPLAYS that were accepted of its function after it.
+        """
+        c = invocations.c
+        wanted = Wanted(function=invocation.message.function)
+        after = _is_newer(_order(wanted), _place_of(invocation))
+        some = (
+            select(c.id, c.replayed_from)
+            .where(*_led(wanted), after)
+            .order_by(*_order(wanted))
+            .limit(REPLAYS)
+            .subquery()
+        )
+        query = select(some.c.id).where(some.c.replayed_from == invocation.id).limit(limit)
+        return [id for (id,) in await self._database.read(query)]
+
+    async def replica(self, name: str, at: float) -> ReplicaLife | None:
+        """The replica of this name that lived at an instant (unix seconds); None if none is known.
+
+        Names are given anew after a start of the worker: so it is the latest that began before.
+        """
+        c = replicas.c
+        latest = select(c.data).where(c.name == rows.storable(name), c.spawned_at <= at)
+        found = await self._database.read(latest.order_by(c.spawned_at.desc()).limit(1))
+        return life_of(orjson.loads(found[0].data)) if found else None
 
     async def _end(
         self, led: Sequence[_Condition], order: Sequence[ColumnElement[Any]], *, newest_first: bool

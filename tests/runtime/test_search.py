@@ -12,6 +12,7 @@ from runtime import database
 from runtime.database import Database
 from runtime.errors import BadRequest
 from runtime.ledger import Ledger
+from runtime.lifeline import ReplicaLife
 from runtime.model import DEVICES, TERMINAL, Device, Invocation, Message, Payload, Status, new_id
 from runtime.search import COUNTED, Place, Search, Wanted
 from tests.places import Place as Home
@@ -34,6 +35,29 @@ def make(
     if status in TERMINAL:
         fields.setdefault("finished_at", created_at + 1)
     return Invocation(message, "auto", "v1", status, **fields)
+
+
+def life(spawned_at: float) -> ReplicaLife:
+    return ReplicaLife(
+        name="matmul-cpu-1",
+        function="matmul",
+        device="cpu",
+        simulated=False,
+        worker="w",
+        pid=7,
+        gpu=None,
+        state="ready",
+        spawned_at=spawned_at,
+        ready_at=spawned_at + 1,
+        ended_at=None,
+        setup=0.5,
+        served=0,
+        busy=0.0,
+        memory=1000,
+        gpu_memory=None,
+        ending=None,
+        segments=(),
+    )
 
 
 @pytest.fixture
@@ -167,6 +191,27 @@ async def test_few_new_rows_among_many_are_counted_as_far_as_it_looks(
     search = Search(opened, looked_at=10)
     await ledger.write([make(10.0 + n, cold=n in (2, 30)) for n in range(40)])
     assert await search.newer(Wanted(cold=True), Place(5.0, "i"), NOW) == 1
+
+
+async def test_replays_are_found_by_what_they_were_made_of(ledger: Ledger, search: Search) -> None:
+    first = make(1.0, id="first")
+    others = [make(float(n), id=f"again-{n}", replayed_from="first") for n in (3, 2)]
+    unlike = [make(4.0), make(5.0, replayed_from="other")]
+    await ledger.write([first, *others, *unlike])
+    assert await search.replays_of(first) == ["again-2", "again-3"]
+    assert await search.replays_of(first, limit=1) == ["again-2"]
+    assert not await search.replays_of(others[0])
+
+
+async def test_a_replica_is_the_one_of_its_name_that_lived_then(
+    ledger: Ledger, search: Search
+) -> None:
+    early, late = life(10.0), life(20.0)
+    await ledger.replicas.keep([early, late], now=30.0)
+    assert await search.replica("matmul-cpu-1", 19.0) == early
+    assert await search.replica("matmul-cpu-1", 25.0) == late
+    assert await search.replica("matmul-cpu-1", 5.0) is None
+    assert await search.replica("matmul-cpu-2", 25.0) is None
 
 
 @pytest.mark.parametrize("text", ["", ":", "5", "5:", "nan:a", "inf:a", "five:a"])
