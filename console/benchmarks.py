@@ -19,7 +19,7 @@ from console.run_progress import Progress
 from console.run_report import markdown, report
 from console.runs import EVENTS, FILES, RESULTS, Asked, Device, Run, Runs, missing
 from console.sources import Sources
-from runtime.errors import InvalidInput, LumbreError, NotFound, TooLarge
+from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, TooLarge
 
 SECTION = "benchmarks"
 LISTED = 30  # runs of one page
@@ -156,12 +156,10 @@ class Benchmarks:
             asked = self._asked(chosen, given)
             if asked.plan:
                 await asyncio.to_thread(_check_plan, asked.plan)
-        except InvalidInput as error:
-            pointer, detail = error.errors[0]
-            fault = {"field": pointer.lstrip("/"), "detail": detail}
-            view = await self._shown(None, chosen, given, fault)
+            run = await self._runs.start(asked)
+        except (InvalidInput, Conflict) as error:
+            view = await self._shown(None, chosen, given, _fault(error))
             return Again(self._page, view, error.status)
-        run = await self._runs.start(asked)
         return see_other(f"/benchmarks/{run.id}")
 
     async def stop(self, request: Request) -> Response:
@@ -280,6 +278,14 @@ def _run(run: Run) -> View:
         "compares": not run.going_on and RESULTS in run.files,
         "url": f"/benchmarks/{run.id}",
     }
+
+
+def _fault(error: LumbreError) -> dict[str, str]:
+    """What the page says above its form: which field is wrong, if one is, and why."""
+    if isinstance(error, InvalidInput):
+        pointer, detail = error.errors[0]
+        return {"field": pointer.lstrip("/"), "detail": detail}
+    return {"field": "", "detail": str(error)}
 
 
 def _seed(text: str) -> int | None:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from loadtest.suite.change import Change, Subject
     from loadtest.suite.difference import Difference
 
+FARTHEST = 2  # times the largest median: whiskers that go on would leave no room for bars
 MOST_BARS = 40  # of the chart; the table has all
 TONES = {"slower": "bad", "faster": "good"}
 
@@ -66,25 +67,31 @@ def _chart(found: "Difference") -> dict[str, Any]:
     if not works:
         return {"title": title, "caption": "", "empty": "Nothing could be compared"}
     shown = sorted(works, key=lambda c: -abs(c.ratio.median - 1 if c.ratio else 0))[:MOST_BARS]
+    reach = FARTHEST * max(c.ratio.median for c in shown if c.ratio)
+    marked = any(c.subject.device in found.simulated for c in shown)
     beyond = f" The {MOST_BARS} that moved most are shown." if len(works) > MOST_BARS else ""
     return {
         "kind": "bars",
         "title": title,
         "caption": "Below 1 it became faster, above 1 slower; an interval that holds 1 is noise."
-        + beyond,
-        "data": {"unit": "ratio", "reference": 1, "items": [_bar(c, found) for c in shown]},
+        + beyond
+        + (" * of a simulated GPU, which computes on the CPU." if marked else ""),
+        "data": {"unit": "ratio", "reference": 1, "items": [_bar(c, found, reach) for c in shown]},
     }
 
 
-def _bar(change: "Change", found: "Difference") -> dict[str, Any]:
+def _bar(change: "Change", found: "Difference", reach: float) -> dict[str, Any]:
+    from loadtest import quantity
+
     subject, ratio = change.subject, change.ratio
     assert ratio
-    mark = " (simulated)" if subject.device in found.simulated else ""
+    size = "" if subject.size is None else f" {quantity.amount(subject.size, '').strip()}"
+    mark = "*" if subject.device in found.simulated else ""
     return {
-        "name": f"{subject.words}, {subject.device.upper()}{mark}",
+        "name": f"{subject.case}{size} {subject.device.upper()}{mark}",
         "value": ratio.median,
         "low": ratio.low,
-        "high": ratio.high,
+        "high": None if ratio.high is None else min(ratio.high, reach),
         "note": change.verdict,
         "faded": ratio.low is None,
         "tone": TONES.get(change.verdict, "muted"),

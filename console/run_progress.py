@@ -12,6 +12,7 @@ import orjson
 
 from runtime.estimate import estimate
 
+HALF = 5  # calls of a cell that count as half of it
 Event = dict[str, Any]
 Key = tuple[str, str, float | None]  # case, device, size
 
@@ -26,6 +27,11 @@ class Cell:
     seconds: list[float] = field(default_factory=list)  # of each call that succeeded
     failures: int = 0
     stopped: str | None = None  # why no more calls are made; None while they are
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, between 0 and 1: nobody knows how many calls it will take."""
+        return 1.0 if self.stopped is not None else len(self.seconds) / (len(self.seconds) + HALF)
 
     def view(self) -> dict[str, Any]:
         """As a row of a table; times in seconds."""
@@ -120,6 +126,8 @@ class Progress:
         return {
             "done": self.done,
             "total": self.total,
+            "share": sum(c.share for c in self._cells.values()) / self.total if self.total else 0.0,
+            "calls": sum(len(cell.seconds) for cell in self._cells.values()),
             "doing": self.doing,
             "over": self.over,
             "devices": self.devices,
