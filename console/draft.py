@@ -1,7 +1,4 @@
-"""Parameters that somebody edits before they are sent: read, checked, and set against the original.
-
-Nothing is kept of a draft: it travels in the URL, so that a link to it is a proposal to look at.
-"""
+"""Parameters that somebody edits before they are sent: read, checked, set against the original."""
 
 import difflib
 import json
@@ -12,7 +9,7 @@ from typing import Any, Literal
 from runtime.errors import InvalidInput, LumbreError
 from runtime.intake import Validator, parse_object
 
-EDITABLE = 24_000  # bytes of JSON that may be edited here, since they travel in a URL
+EDITABLE = 64_000  # bytes of JSON that may be edited in a page
 AROUND = 3  # unchanged lines that are shown around a change
 COMPARED = 500_000  # pairs of lines, at most: all of two longer texts counts as changed
 

@@ -3,9 +3,12 @@
 from console.app import Console
 from console.benchmarks import Benchmarks
 from console.entrance import Entrance
+from console.letter import DeadLetter
 from console.letters import DeadLetters
 from console.page import Section
 from console.queues import Queues
+from console.replicas import Replicas
+from console.scaling import ScalingPage
 from console.sources import Sources
 
 
@@ -13,8 +16,11 @@ def console_of(sources: Sources) -> Console:
     """The console of one gateway, with all its pages."""
     sections: list[Section] = [
         Entrance(),
+        Replicas(sources),
         Queues(sources),
         DeadLetters(sources),
+        DeadLetter(sources),
+        ScalingPage(sources),
         Benchmarks(sources),
     ]
     return Console(sources, sections)
