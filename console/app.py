@@ -202,7 +202,7 @@ class Console:
 
     async def _act(self, action: Action, request: Request) -> Response:
         try:
-            if getattr(self._sources.settings, "read_only", False) and action.scope != "read":
+            if self._sources.settings.read_only and action.scope != "read":
                 raise Forbidden("this console is read-only: it was started with --read-only")
             response = await action.act(request)
         except LumbreError as error:
@@ -251,7 +251,7 @@ class Console:
             "ranges": list(RANGES),
             "every": every_of(request),
             "refreshes": REFRESHES,
-            "read_only": getattr(self._sources.settings, "read_only", False),
+            "read_only": self._sources.settings.read_only,
             "pulse": await self._pulse.now(),
             "identity": self._identity(request),
             "oob": False,
@@ -260,7 +260,7 @@ class Console:
     def _identity(self, request: Request) -> dict[str, Any] | None:
         """Who is signed in, where keys are on."""
         access = self._sources.access
-        if access is None or not access.enabled:
+        if not access.enabled:
             return None
         who = access.who(dict(request.scope["headers"]))
         return {"name": who.name, "scopes": sorted(who.scopes)} if who else None

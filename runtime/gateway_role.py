@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
+from console.sections import console_of
+from console.sources import Sources
 from runtime.access import Access
 from runtime.admission import Admission
 from runtime.answers import Answers
@@ -121,6 +123,27 @@ class GatewayRole:
             batches,
             self.access,
         )
+        self._console = console_of(
+            Sources(
+                settings=settings,
+                catalog=catalog,
+                admission=self._admission,
+                fleet=self._workers,
+                invocations=self._invocations,
+                ledger=ledger,
+                blobs=blobs,
+                letters=letters,
+                clearance=self._clearance,
+                auditor=auditor,
+                answers=answers,
+                reports=reports,
+                metrics=self._metrics,
+                history=self.history,
+                speedups=self.speedups,
+                access=self.access,
+            )
+        )
+        self.app.console = self._console if settings.console else None
         self._bus.on_signal = self._signalled
         self._tasks = Tasks()
 
@@ -150,6 +173,7 @@ class GatewayRole:
             await self._recording.drain()
 
     async def close(self) -> None:
+        await self._console.close()
         await self.access.close()
         await self.speedups.close()
         await self._tasks.close()
