@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from runtime.function import FunctionSpec
-from runtime.model import JSON
+from runtime.model import DEVICES, JSON
 
 PROBLEMS = {
     "400": "the body cannot be read",
@@ -23,7 +23,40 @@ PROBLEMS = {
 KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "an API key, as `lumbre keys create` makes one, with the scope that a call needs",
+    "description": "an API key, as `lumbre keys create` makes one, with the scope the call needs",
+}
+
+
+_SIDE = {
+    "type": "object",
+    "description": "one run",
+    "required": ["id", "status", "run", "timings", "simulated", "error", "links"],
+    "properties": {
+        "id": {"type": "string"},
+        "status": {"type": "string"},
+        "run": {"type": ["number", "null"], "description": "seconds in the replica"},
+        "timings": {"type": ["object", "null"]},
+        "simulated": {"type": "boolean"},
+        "result": {"description": "where it is JSON, and not too long"},
+        "error": {"type": ["object", "null"]},
+        "links": {"type": "object"},
+    },
+}
+_COMPARISON = {
+    "type": "object",
+    "description": "what device=compare answers: one input on both devices",
+    "required": ["cpu", "gpu", "speedup", "simulated", "agree"],
+    "properties": {
+        "cpu": _SIDE,
+        "gpu": _SIDE,
+        "speedup": {"type": ["number", "null"], "description": "CPU run time over GPU run time"},
+        "simulated": {"type": "boolean", "description": "the GPU is a CPU"},
+        "agree": {
+            "description": "whether the results do, field by field for objects",
+            "type": ["boolean", "object", "null"],
+            "additionalProperties": {"type": "boolean"},
+        },
+    },
 }
 
 
@@ -52,7 +85,10 @@ def openapi(functions: Iterable[FunctionSpec]) -> dict[str, Any]:
             },
         }
     }
-    paths = {f"/invoke/{spec.name}": _path(spec, schemas) for spec in functions}
+    specs = list(functions)
+    if any(_comparable(spec) for spec in specs):
+        schemas["Comparison"] = _COMPARISON
+    paths = {f"/invoke/{spec.name}": _path(spec, schemas) for spec in specs}
     paths |= _invocation_paths() | _letter_paths() | _batch_paths()
     return {
         "openapi": "3.1.0",
@@ -72,8 +108,12 @@ def _path(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
         content["multipart/form-data"] = {"schema": given}
         content |= {media_type: {} for media_type in dict.fromkeys(spec.binary.values())}
     summary, _, description = spec.description.partition("\n")
+    what, results = "the function's result", _content(returned)
+    if _comparable(spec):
+        what = f"{what}; with device=compare, both runs side by side"
+        results = _or_comparison(results)
     answers: dict[str, Any] = {
-        "200": {"description": "the function's result", "content": _content(returned)},
+        "200": {"description": what, "content": results},
         "202": {"description": "accepted and durable; Location says where its outcome will be"},
     }
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -88,7 +128,10 @@ def _path(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
                 {
                     "name": "device",
                     "in": "query",
-                    "schema": {"enum": ["auto", *spec.devices], "default": "auto"},
+                    "schema": {
+                        "enum": ["auto", *spec.devices, *(["compare"] * _comparable(spec))],
+                        "default": "auto",
+                    },
                 },
                 _header("Prefer", "respond-async, or wait=SECONDS"),
                 _header("Idempotency-Key", "the same key and input give the same invocation"),
@@ -97,6 +140,21 @@ def _path(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
             "responses": answers,
         }
     }
+
+
+def _comparable(spec: FunctionSpec) -> bool:
+    """Whether `device=compare` can be asked for."""
+    return set(spec.devices) >= {*DEVICES}
+
+
+def _or_comparison(content: dict[str, Any]) -> dict[str, Any]:
+    """The media types of a result, where the answer may be a comparison instead."""
+    reference = {"$ref": "#/components/schemas/Comparison"}
+    if JSON not in content:
+        return {JSON: {"schema": reference}, **content}
+    schema = content[JSON]["schema"]
+    choices = schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]
+    return {**content, JSON: {"schema": {"anyOf": [*choices, reference]}}}
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:

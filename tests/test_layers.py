@@ -165,7 +165,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.report"},
     {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
-    {"runtime.cli.following", "runtime.cli.reference"},
+    {"runtime.cli.comparing", "runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
     {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
     {f"runtime.cli.{m}" for m in ("bench", "demo", "doctor", "keys", "loadtest", "report")},

@@ -75,7 +75,9 @@ def invoke(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Parameters.", show_default=False),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or gpu.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="auto, cpu, gpu, or compare for both.")
+    ] = "auto",
     background: Background = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show progress, output and yielded values.")
@@ -94,6 +96,7 @@ def invoke(
     \b
     Examples:
       lumbre invoke matmul n=2048 --device gpu
+      lumbre invoke matmul n=2048 --device compare
       lumbre invoke image_filter image=@cat.png filter=sobel -o edges.png
       lumbre invoke image_filter kernel='\\[\\[0,-1,0],\\[-1,5,-1],\\[0,-1,0]]'
       lumbre invoke neural_network @parameters.json --follow
@@ -106,6 +109,12 @@ def invoke(
         raise typer.BadParameter("take one of --async, --follow and --wait", param_hint="--wait")
     given = _input(arguments or [])
     check_output(output)
+    if device == "compare":
+        if follow or output is not None:
+            what = "--follow" if follow else "--output"
+            raise typer.BadParameter("compare has two results: leave it out", param_hint=what)
+        _compare(function, given, 0 if background else wait, background, url, json)
+        return
     id = new_id()
     with session.asking(url, json) as node, session.going_on(id):
         if background:
@@ -120,6 +129,31 @@ def invoke(
         else:
             answer = node.invoke(id, function, given, device, wait)
     session.show_answer(answer, output, json)
+
+
+def _compare(
+    function: str, given: "Input", wait: int | None, background: bool, url: str | None, json: bool
+) -> None:
+    """Run a function on both devices and show how they compare."""
+    import orjson
+
+    from runtime.cli import comparing, session
+    from runtime.model import new_id
+
+    with session.asking(url, json) as node:
+        answer = node.compare(new_id(), function, given, wait)
+    view = orjson.loads(answer.body)
+    if json:
+        session.print_json(view)
+    elif answer.finished:
+        session.show(comparing.comparison(view))
+    else:
+        typer.echo(comparing.accepted(view))
+        session.note("queued on both: `lumbre result ID --wait 60` waits for the outcome of one")
+    if not answer.finished and not background:
+        raise typer.Exit(session.UNFINISHED)
+    if answer.finished and not comparing.succeeded(view):
+        raise typer.Exit(FAILED)
 
 
 # ── invocations ───────────────────────────────────────────────────────────────────────────────

@@ -161,6 +161,22 @@ class Client:
         """
         return self._finish(partial(self._create, id, function, given, device), id, wait)
 
+    def compare(self, key: str, function: str, given: Input, wait: float | None) -> Answer:
+        """Run a function on both devices under an idempotency key, waiting as `invoke` does.
+
+        What it gives is JSON: how they compare, or the records of both where it is not finished.
+        """
+        path = f"/invoke/{quote(function, safe='')}"
+        deadline = None if wait is None else time.monotonic() + wait
+        while True:
+            prefer = _preference(deadline)
+            with _body(given) as body:
+                query = {"device": "compare"}
+                sent = self._send("POST", path, prefer=prefer, key=key, params=query, **body)
+            answer = _answer(sent)
+            if answer.finished or (deadline is not None and time.monotonic() >= deadline):
+                return answer
+
     def outcome(self, invocation: str, wait: float | None) -> Answer:
         """The result of an invocation, waiting for it as `invoke` does."""
         return self._finish(partial(self._ask_result, invocation), invocation, wait)
@@ -268,9 +284,17 @@ class Client:
     # ── the wire ──────────────────────────────────────────────────────────────────────────────
 
     def _send(
-        self, method: str, path: str, *, prefer: str | None = None, **more: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        prefer: str | None = None,
+        key: str | None = None,
+        **more: Any,
     ) -> httpx.Response:
         headers = {"Prefer": prefer} if prefer else {}
+        if key:
+            headers["Idempotency-Key"] = key
         with self._reaching():
             response = self._http.request(
                 method, path, headers=headers, timeout=TIMEOUT + WAIT, **more

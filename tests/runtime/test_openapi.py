@@ -55,6 +55,11 @@ def pictures(left: PNG, right: bytes, scale: int = 1) -> Blob:
     return Blob(left)
 
 
+@function(devices=("cpu", "gpu"))
+def both(n: int) -> int:
+    return n
+
+
 @function
 def anything(value: Any = None) -> Any:
     return value
@@ -144,7 +149,7 @@ def test_bytes_are_taken_as_forms_and_raw() -> None:
     form = content["multipart/form-data"]["schema"]["properties"]
     assert form["left"]["contentMediaType"] == "image/png"
     device = next(p for p in operation["parameters"] if p["name"] == "device")
-    assert device["schema"]["enum"] == ["auto", "cpu", "gpu"]
+    assert device["schema"]["enum"] == ["auto", "cpu", "gpu", "compare"]
 
 
 def test_results_are_told_by_media_type_and_schema() -> None:
@@ -153,7 +158,8 @@ def test_results_are_told_by_media_type_and_schema() -> None:
     assert {"type": "null"} in json["schema"]["anyOf"]
     assert result(told, "either").keys() == {"application/json", "image/png"}
     assert len(result(told, "either")["application/json"]["schema"]["anyOf"]) == 2
-    assert result(told, "pictures") == {"application/octet-stream": {}}
+    compared = {"application/json": {"schema": {"$ref": "#/components/schemas/Comparison"}}}
+    assert result(told, "pictures") == {"application/octet-stream": {}} | compared
     assert result(told, "nested")["application/json"]["schema"]
     assert result(told, "anything") == {"application/json": {"schema": {}}}
 
@@ -180,3 +186,25 @@ def test_every_path_of_the_document_is_served_and_every_method(node: RunningNode
         methods = {name.upper() for name in item} & {"GET", "PUT", "POST", "DELETE"}
         allowed = node.client.request("OPTIONS", real).headers["allow"].split(", ")
         assert methods == set(allowed) - {"HEAD"}
+
+
+def test_a_function_of_both_devices_can_be_compared() -> None:
+    told = document(pictures, both, anything)
+    schemas = told["components"]["schemas"]
+    assert schemas["Comparison"]["required"] == ["cpu", "gpu", "speedup", "simulated", "agree"]
+
+    def asked(name: str) -> tuple[list[str], dict[str, Any]]:
+        operation = told["paths"][f"/invoke/{name}"]["post"]
+        (device,) = [p for p in operation["parameters"] if p["name"] == "device"]
+        return device["schema"]["enum"], operation["responses"]["200"]["content"]
+
+    reference = {"$ref": "#/components/schemas/Comparison"}
+    devices, content = asked("pictures")
+    assert devices == ["auto", "cpu", "gpu", "compare"]
+    assert content["application/json"]["schema"] == reference
+    assert "application/octet-stream" in content
+    _, content = asked("both")
+    assert content["application/json"]["schema"]["anyOf"][-1] == reference
+    devices, _ = asked("anything")
+    assert devices == ["auto", "cpu"]
+    assert "Comparison" not in document(anything)["components"]["schemas"]
