@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from console.page import Action, Again, Closing, Download, Page, Section, Sendin
 from console.pulse import FRESH, Pulse
 from console.shared import Shared
 from console.sources import Sources
+from runtime.access_routes import own_path
 from runtime.answers import json_answer
 from runtime.errors import Forbidden, LumbreError, NotFound
 
@@ -67,6 +67,8 @@ class Console:
         ]
         actions = [action for section in sections for action in section.actions]
         actions.append(Action("/theme", self._choose_theme, "read"))
+        for action in actions:
+            sources.access.needs.add("POST", action.path, action.scope, counts=action.counts)
         self._action_routes = [
             (Route(action.path, _nothing, methods=["POST"]), action) for action in actions
         ]
@@ -301,11 +303,7 @@ def every_of(request: Request) -> str:
 
 def see_other(path: str) -> RedirectResponse:
     """303 to a page of ours; whatever is no path of ours leads to the overview."""
-    parts = urlsplit(path)
-    ours = path.startswith("/") and not path.startswith(("//", "/\\"))
-    if not ours or parts.scheme or parts.netloc:
-        path = "/"
-    return RedirectResponse(quote(path, safe="/?&=%:;,+#-._~"), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(own_path(path), HTTPStatus.SEE_OTHER)
 
 
 def _bound(answer: Any, of: Page | Action | Download, found: Scope) -> ASGIApp:

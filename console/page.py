@@ -36,11 +36,16 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a form of a page does: POST, answered by 303 to where its result is."""
+    """What a form of a page does: POST, answered by 303 to where its result is.
+
+    It needs a key of this `scope` where keys are on, and `counts` towards the key's rate where it
+    makes an invocation.
+    """
 
     path: str
     act: Act
     scope: Scope = "invoke"
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as Request_
 
 from console.app import POLICY, Console, see_other
 from console.page import Action, Again, Page, View
 from console.sources import Sources
 from runtime.errors import NotFound, Unavailable
+from runtime.scopes import Needs, Scope
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html, */*"}
@@ -66,7 +68,7 @@ def sources(**settings: Any) -> Sources:
         ledger=SimpleNamespace(census=Census()),
         catalog=SimpleNamespace(functions={}),
         auditor=SimpleNamespace(reckon=_away),
-        access=SimpleNamespace(enabled=False),
+        access=SimpleNamespace(enabled=False, needs=Needs()),
     )
     return cast(Sources, given)
 
@@ -81,7 +83,7 @@ class Front:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Request_, receive: Receive, send: Send) -> None:
         app = self._console.takes(scope) or PlainTextResponse(f"api {scope['path']}")
         await app(scope, receive, send)
 
@@ -239,3 +241,9 @@ def test_a_redirect_never_leads_to_another_host(path: str) -> None:
     location = see_other(path).headers["location"]
     assert location.startswith("/")
     assert not location.startswith(("//", "/\\"))
+
+
+def test_an_action_needs_the_scope_it_names() -> None:
+    given = sources()
+    Console(given, [Paper()])
+    assert given.access.needs.of("POST", "/paper/burn").scopes == {Scope.INVOKE}
