@@ -32,13 +32,14 @@ def curl(
     parameters: Mapping[str, Any] | None,
     files: Mapping[str, str],
     *,
-    keyed: bool,
+    result: str | None = None,
+    keyed: bool = False,
 ) -> str:
     """The command that invokes a function with these parameters, on a device or auto or compare.
 
-    `base` is this node's URL, `files` are media types by bytes parameter, `keyed` says that an API
-    key is asked for.  Parameters are None where they are too long to be told: then they are to be
-    in input.json.
+    `base` is this node's URL, `files` are media types by bytes parameter, `result` is that of what
+    came out where it is known, `keyed` says that an API key is asked for.  Parameters are None
+    where they are too long to be told: then they are to be in input.json.
     """
     url = f"{base.rstrip('/')}/invoke/{spec.name}"
     if device != "auto":
@@ -50,7 +51,7 @@ def curl(
         words += _form(spec, parameters or {}, files)
     else:
         words += _json(spec, parameters)
-    if output := _output(spec, files):
+    if output := _output(spec, files, result):
         words.append(f"-o {shlex.quote(output)}")
     line = " ".join(words)
     return line if len(line) <= LINE else " \\\n  ".join(words)
@@ -84,11 +85,12 @@ def _form(spec: FunctionSpec, parameters: Mapping[str, Any], files: Mapping[str,
     return words
 
 
-def _output(spec: FunctionSpec, files: Mapping[str, str]) -> str | None:
+def _output(spec: FunctionSpec, files: Mapping[str, str], result: str | None) -> str | None:
     """The file for a result that is bytes; a terminal is no place for them."""
-    schemas = [spec.output_schema, *spec.output_schema.get("anyOf", ())]
-    types = [schema["contentMediaType"] for schema in schemas if "contentMediaType" in schema]
-    sure = "contentMediaType" in spec.output_schema
-    if not types or not (sure or files):
-        return None
-    return file_name(f"{spec.name}-result", types[0])
+    if result is None:
+        schemas = [spec.output_schema, *spec.output_schema.get("anyOf", ())]
+        types = [schema["contentMediaType"] for schema in schemas if "contentMediaType" in schema]
+        sure = "contentMediaType" in spec.output_schema
+        result = types[0] if types and (sure or files) else JSON
+    readable = result.startswith("text/") or result == JSON
+    return None if readable else file_name(f"{spec.name}-result", result)

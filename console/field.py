@@ -54,6 +54,12 @@ class Field:
     choices: tuple[str, ...] = ()  # each as JSON
     media_type: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The default as JSON, cut where it is long."""
+        text = json_text(self.default)
+        return text if len(text) <= SHORT else f"{text[:SHORT]}…"
+
     def text(self, value: Any) -> str | None:
         """The text that its widget holds for a value; None where it can hold none for it."""
         if value is ABSENT:

@@ -3,8 +3,13 @@
 from console.app import Console
 from console.benchmarks import Benchmarks
 from console.entrance import Entrance
+from console.function import FunctionPage
+from console.functions import Functions
+from console.invocation import InvocationPage
+from console.invocations import InvocationList
 from console.letter import DeadLetter
 from console.letters import DeadLetters
+from console.overview import Overview
 from console.page import Section
 from console.queues import Queues
 from console.replicas import Replicas
@@ -16,6 +21,11 @@ def console_of(sources: Sources) -> Console:
     """The console of one gateway, with all its pages."""
     sections: list[Section] = [
         Entrance(),
+        Overview(sources),
+        InvocationList(sources),
+        InvocationPage(sources),
+        Functions(sources),
+        FunctionPage(sources),
         Replicas(sources),
         Queues(sources),
         DeadLetters(sources),

@@ -1,0 +1,63 @@
+"""How replicas of a function follow its backlog, in words, and as a cluster would be told."""
+
+from typing import Any
+
+from autoscaler.keda import as_yaml, scaled_object
+from console import numbers
+from runtime.function import FunctionSpec, Scaling
+from runtime.model import Device
+
+# A function that may run for longer than this is a ScaledJob on a cluster, which has no such form.
+LONGEST = 900.0  # seconds
+
+
+def policy_view(spec: FunctionSpec, device: Device, most: int) -> dict[str, Any]:
+    """The scaling of one device; `most` is how many replicas there is hardware for here."""
+    scaling = spec.scaling[device]
+    fits = spec.timeout <= LONGEST
+    text = as_yaml(scaled_object(spec.name, device, scaling, most)) if fits else None
+    return {"device": device, "words": policy_words(scaling, most), "yaml": text}
+
+
+def policy_words(scaling: Scaling, most: int) -> list[str]:
+    """What the fields mean, one sentence for each thing that happens."""
+    least, highest = scaling.min_replicas, scaling.max_replicas or most
+    return [
+        _rest(least, scaling.activation),
+        f"From then on there is one replica for every {_messages(scaling.target)} that"
+        f" {'waits or runs' if scaling.target == 1 else 'wait or run'},"
+        f" at most {numbers.count(highest)}{_own(scaling)}.",
+        f"The queue is looked at every {_span(scaling.polling_interval)}, and here at once when a"
+        " message comes to an empty queue.",
+        f"Fewer replicas are kept once fewer would have been enough for"
+        f" {_span(scaling.stabilization_window)};"
+        f" within {numbers.percent(scaling.tolerance)} of the target nothing changes.",
+        *_end(least, scaling.cooldown),
+    ]
+
+
+def _rest(least: int, activation: float) -> str:
+    if least:
+        noun = "replica" if least == 1 else "replicas"
+        return f"At least {least:,} {noun} always {'is' if least == 1 else 'are'} there."
+    if not activation:
+        return "It rests at zero, and the first message wakes it."
+    return f"It rests at zero, and wakes when more than {_messages(activation)} wait."
+
+
+def _end(least: int, cooldown: float) -> list[str]:
+    if least:
+        return []
+    return [f"The last replica goes when there was no message for {_span(cooldown)}."]
+
+
+def _messages(amount: float) -> str:
+    return "message" if amount == 1 else f"{amount:g} messages"
+
+
+def _own(scaling: Scaling) -> str:
+    return "" if scaling.max_replicas else " (what there is room for here)"
+
+
+def _span(seconds: float) -> str:
+    return numbers.seconds(seconds) if seconds else "no time at all"
