@@ -158,6 +158,10 @@ class Access:
                 if not self._away:
                     log.warning("the API keys known last go on to count: %s", error)
                 self._away = True
+            except Exception:  # whatever it is: a gateway that looks no more knows no revocation
+                log.exception(
+                    "the API keys cannot be looked at; they are again in %g s", LOOK_AGAIN
+                )
             else:
                 self._away = False
 

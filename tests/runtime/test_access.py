@@ -1,5 +1,6 @@
 """The door of a gateway: who comes in, who does not, and how soon a change is seen."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runtime import access as module
 from runtime.access import COARSE, Access
 from runtime.devices import find_machine
 from runtime.errors import (
@@ -34,9 +36,14 @@ class Kept(Keys):
     def __init__(self, *keys: Key) -> None:
         self.keys = {key.id: key for key in keys}
         self.away = False
+        self.broken = False
+        self.looks = 0
         self.noted: list[dict[str, float]] = []
 
     async def held(self) -> list[Key]:
+        self.looks += 1
+        if self.broken:
+            raise ValueError("'everything' is not a valid Scope")
         if self.away:
             raise Unavailable("the ledger cannot be read", 5)
         return list(self.keys.values())
@@ -278,6 +285,33 @@ async def test_where_the_ledger_is_away_the_keys_known_last_count() -> None:
     with pytest.raises(Unavailable):
         await door.access.refresh()
     assert (door.refuses(RUN, headers), door.refuses(RUN, {})) == (None, Unauthorized)
+
+
+async def test_looking_goes_on_whatever_a_look_finds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN", 0.001)
+    made, headers = key()
+    door = await Door(made).open()
+
+    async def looks(count: int) -> None:
+        async with asyncio.timeout(10):
+            while door.kept.looks < count:
+                await asyncio.sleep(0)
+
+    door.access.start()
+    door.kept.away = True
+    await looks(door.kept.looks + 3)
+    assert caplog.text.count("the API keys known last go on to count") == 1
+    door.kept.away, door.kept.broken = False, True
+    await looks(door.kept.looks + 3)
+    assert "cannot be looked at" in caplog.text
+    assert door.refuses(RUN, headers) is None
+    door.kept.broken = False
+    door.kept.keys.clear()
+    await looks(door.kept.looks + 2)
+    assert not door.access.enabled
+    await door.access.close()
 
 
 # ── rates ─────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,11 @@ from runtime.brokers import fast
 from runtime.devices import Gpu, Machine
 from runtime.doctor import machine
 from runtime.doctor.machine import examine_gpus, examine_port, examine_versions
+from runtime.errors import ConfigurationError
 from runtime.finding import Finding, State
+from runtime.keys import new_key
+from runtime.ledger import Ledger
+from runtime.scopes import Scope
 from runtime.settings import Settings
 
 H200 = Gpu("0", "NVIDIA H200", 139 * 2**30)
@@ -157,3 +162,21 @@ async def test_a_port_whose_owner_says_nothing_is_a_problem(
 async def test_a_free_port_is_well() -> None:
     (found,) = await examine_port(Settings(port=0))
     assert (found.state, "a free one" in found.text) == (State.OK, True)
+
+
+async def test_an_address_that_others_reach_is_well_once_there_is_a_key(tmp_path: Path) -> None:
+    settings = Settings(host="127.0.0.2", port=0, state=tmp_path)
+    with pytest.raises(ConfigurationError, match="lumbre keys create"):
+        await examine_port(settings)
+    assert list(tmp_path.iterdir()) == []  # looking made no ledger
+    ledger = await Ledger.open(settings.ledger)
+    with pytest.raises(ConfigurationError, match="lumbre keys create"):
+        await examine_port(settings)
+    await ledger.keys.add(new_key("first", [Scope.READ], 0.0)[0])
+    (found,) = await examine_port(settings)
+    assert found.state is State.OK
+    await ledger.close()
+    with pytest.raises(ConfigurationError):
+        await examine_port(settings.model_copy(update={"keys": "off"}))
+    insecure = settings.model_copy(update={"insecure": True})
+    assert [each.state for each in await examine_port(insecure)] == [State.OK]
