@@ -21,7 +21,9 @@ from runtime.ledger import Ledger
 from runtime.model import Device, Invocation, Message, Part, Payload, Status, new_id
 from runtime.samples import Sample
 from runtime.speedup import Speedups, speedup
+from runtime.views import speedup_view
 from tests.places import Place
+from tests.support import Page
 
 
 def runs(*seconds: float, **same: Any) -> list[Sample]:
@@ -165,6 +167,13 @@ def test_the_speedup_never_depends_on_the_unit_of_time(
     assert found is not None and again is not None
     assert again.ratio == pytest.approx(found.ratio)
     assert (again.basis, again.n) == (found.basis, found.n)
+
+
+def test_the_guide_says_what_each_field_is() -> None:
+    told = speedup_view(speedup(each(6), each(6)))
+    assert told is not None
+    fields = [row[0].strip("`") for row in Page("user-guide.md").table("field")]
+    assert sorted(fields) == sorted(told)
 
 
 # ── kept up to date ───────────────────────────────────────────────────────────────────────────────

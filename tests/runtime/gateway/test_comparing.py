@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runtime import migrate
 from tests.runtime.gateway.asking import ASYNC, INLINE, ends, faults, problem
 from tests.support import NodeFactory, RunningNode, eventually
 
@@ -154,6 +155,38 @@ def test_it_is_not_told_as_events(client: httpx.Client) -> None:
 def test_elsewhere_compare_is_no_device(client: httpx.Client) -> None:
     answer = client.put("/invocations/mine?function=twice&device=compare", json={"n": 1})
     assert "compare is of POST /invoke alone" in faults(answer)["/device"]
+
+
+def test_it_compares_over_rabbitmq_and_postgresql_as_well(
+    start_node: NodeFactory, rabbit_url: str, postgres_url: str
+) -> None:
+    migrate.upgrade(postgres_url)
+    node = start_node(
+        FUNCTIONS,
+        LUMBRE_SIMULATE_GPU="1",
+        LUMBRE_BROKER_URL=rabbit_url,
+        LUMBRE_LEDGER_URL=postgres_url,
+        LUMBRE_GRACE="1",
+    )
+    key = {"Idempotency-Key": "both", "Content-Type": "image/png"}
+    told = compare(node.client, "measure", key, content=b"12345")
+    assert told.status_code == 200, told.text
+    assert (told.json()["gpu"]["result"], told.json()["agree"]) == (5, True)
+    again = compare(node.client, "measure", key, content=b"12345")
+    assert again.json()["gpu"]["id"] == told.json()["gpu"]["id"]
+    accepted = compare(node.client, "twice", ASYNC, json={"n": 2})
+    assert accepted.status_code == 202
+    for device in ("cpu", "gpu"):
+        assert ends(node.client, accepted.json()[device]["id"])["status"] == "succeeded"
+    for n in range(6):
+        compare(node.client, "twice", json={"n": n})
+
+    def speedup() -> dict[str, Any]:
+        found = node.client.get("/functions/twice").json()["speedup"] or {}
+        return found if found.get("pairs", 0) >= 6 else {}
+
+    found = eventually(speedup, within=20)
+    assert (found["basis"], found["simulated"]) == ("same inputs", True)
 
 
 def test_without_a_gpu_it_says_what_to_do(start_node: NodeFactory) -> None:
