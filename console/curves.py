@@ -8,6 +8,7 @@ from console import numbers
 
 POINTS = 300  # of one curve; of a longer one every n-th, and the last
 SHORTEST = 3  # numbers that make a curve
+DECADES = 100  # times the least value, and a curve is drawn on a log scale
 MOST = 4  # curves shown of one result
 
 Chart = dict[str, Any]
@@ -46,12 +47,19 @@ def curve(name: str, xname: str, x: Sequence[float], y: Sequence[float | None]) 
             "xname": xname,
             "series": [{"name": words, "x": xs, "y": ys, "tone": tone}],
             "unit": "number",
+            "log": _spans(y),
         },
         "table": {
             "columns": [xname, words],
             "rows": [[f"{a:g}", _number(b)] for a, b in zip(xs, ys, strict=True)],
         },
     }
+
+
+def _spans(y: Sequence[float | None]) -> bool:
+    """Whether it falls or rises so far that only a log scale shows all of it."""
+    known = [number for number in y if number is not None]
+    return bool(known) and min(known) > 0 and max(known) >= min(known) * DECADES
 
 
 def _is_curve(value: Any) -> bool:

@@ -17,7 +17,7 @@ from runtime.model import JSON, Invocation, Part
 SHOWN = 64 * 1024  # bytes of a result that a page shows at most
 FIRST = 4 * 1024  # bytes shown of what is larger
 DEEP = 60  # levels of a JSON value that are laid out; what is deeper is shown as it came
-WIDE = 100  # characters of a list that stays on one line
+WIDE = 80  # characters of a list that stays on one line
 IMAGES = frozenset(  # what browsers show in an <img>, and which runs no script there
     f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "avif", "bmp", "svg+xml")
 )
