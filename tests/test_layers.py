@@ -121,6 +121,8 @@ FLOORS: list[set[str]] = [
     {"console.body", "console.form"},
     {"console.curl", "console.posted"},
     {"console.app"},
+    {"console.filters", "console.invocation"},
+    {"console.invocations"},
     {"console.clearings", "console.draft", "console.lifelines", "console.oldest"},
     {"console.activity", "console.coldstarts", "console.launch", "console.policy", "console.ran"},
     {"console.functions", "console.function_form"},
