@@ -72,6 +72,7 @@ class Run:
     began_at: float  # unix seconds
     ended_at: float | None
     pid: int
+    born: int | None  # its process, as `_born` tells it
     state: State
     busiest: int  # of the node's replicas, at most so many at work at once beside it
     disturbed: float  # seconds in which any of them was
@@ -118,6 +119,7 @@ class Runs:
         self._starting = asyncio.Lock()
         self._stopped: dict[str, float] = {}  # ids, and when they were told to
         self._beside: dict[str, tuple[int, float]] = {}  # ids of what runs: `busiest`, `disturbed`
+        self._closed = False
         self._attending: set[asyncio.Task[None]] = set()
 
     async def start(self, asked: Asked) -> Run:
@@ -135,7 +137,7 @@ class Runs:
                 )
             run, program = self._prepare(asked)
             guarded = await asyncio.to_thread(_launch, program, run.folder)
-            run = replace(run, pid=guarded.pid)
+            run = replace(run, pid=guarded.pid, born=_born(guarded.pid))
             _keep(run)
         task = asyncio.create_task(self._attend(run, guarded), name=f"benchmark {run.id}")
         self._attending.add(task)
@@ -190,10 +192,13 @@ class Runs:
             return replace(run, state=state, busiest=busiest, disturbed=disturbed)
         return replace(run, state=self._end_of(run), ended_at=_last_written(run.folder))
 
+    async def settled(self) -> None:
+        """Wait until what was started here has ended."""
+        await asyncio.gather(*self._attending)
+
     async def close(self) -> None:
         """End what runs, and wait for it."""
-        for task in self._attending:
-            task.cancel()
+        self._closed = True
         await asyncio.gather(*self._attending, return_exceptions=True)
 
     # ── one run ───────────────────────────────────────────────────────────────────────────────
@@ -218,7 +223,7 @@ class Runs:
         names = [word for name in asked.functions for word in ("--function", name)]
         program = [sys.executable, "-m", "loadtest.suite", "--events", "--out", str(folder)]
         command = shlex.join(["lumbre", "bench", *asked.functions, *options])
-        run = Run(folder.name, folder, asked, command, began, None, 0, "running", 0, 0.0)
+        run = Run(folder.name, folder, asked, command, began, None, 0, None, "running", 0, 0.0)
         return run, [*program, *names, *options]
 
     def _options(self, asked: Asked, folder: Path) -> list[str]:
@@ -231,11 +236,11 @@ class Runs:
         return options
 
     async def _attend(self, run: Run, guarded: "Guarded") -> None:
-        """Watch a run until it and all it started are gone; whoever cancels this ends it."""
+        """Watch a run until it and all it started are gone; closing ends it, so does a cancel."""
         looked = time.monotonic()
         busiest, disturbed = 0, 0.0
         try:
-            while guarded.alive:
+            while guarded.alive and not self._closed:
                 await asyncio.sleep(EVERY)
                 now = time.monotonic()
                 if busy := self._busy():
@@ -286,6 +291,7 @@ def _keep(run: Run) -> None:
         "command": run.command,
         "began_at": run.began_at,
         "pid": run.pid,
+        "born": run.born,
         "busiest": run.busiest,
         "disturbed": run.disturbed,
     }
@@ -296,11 +302,19 @@ def _keep(run: Run) -> None:
 
 def _alive(run: Run) -> bool:
     """Whether the run's own process is there, and not another one that has its number by now."""
+    return run.born is not None and _born(run.pid) == run.born
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in ticks of the kernel since its boot; None where it has ended.
+
+    Field 22 of /proc/PID/stat (proc_pid_stat(5)); a program that becomes another one keeps it.
+    """
     try:
-        command = Path(f"/proc/{run.pid}/cmdline").read_bytes()
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
-    return os.fsencode(run.folder) in command
+        return None
+    return None if after_name[0] == "Z" else int(after_name[19])
 
 
 def _last_written(folder: Path) -> float | None:
