@@ -78,15 +78,19 @@
   const LONGEST = 28; // letters of a name in a legend
   const paper = document.createElement("canvas").getContext("2d");
 
+  function widthOf(text, look) {
+    paper.font = `12px ${look.font}`;
+    return paper.measureText(text).width;
+  }
+
   const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name);
 
   /** Pixels that a legend takes above the axes: its items are put into as many lines as they need. */
   function legendHeight(look, series) {
     if (series.length < 2) return 10;
-    paper.font = `12px ${look.font}`;
     let [lines, used] = [1, 0];
     for (const { name } of series) {
-      const width = ITEM.icon + 5 + paper.measureText(shortened(name)).width + ITEM.gap;
+      const width = ITEM.icon + 5 + widthOf(shortened(name), look) + ITEM.gap;
       if (used && used + width - ITEM.gap > look.width) [lines, used] = [lines + 1, 0];
       used += width;
     }
@@ -111,6 +115,9 @@
       valueAxis: (of, extra) => valueAxisOf(look, of, extra),
       legend: (series) => legendOf(look, series),
     };
+    // Pixels that texts take beside the ends of lying bars, which are at most 0.45 of the width.
+    look.beside = (texts) =>
+      Math.min(width * 0.45, 12 + Math.max(0, ...texts.map((text) => widthOf(text, look))));
     look.headed = (series) => legendHeight(look, series);
     look.categoryAxis = (names) => ({
       type: "category",

@@ -24,7 +24,7 @@
     };
   }
 
-  const WORD = 30; // pixels that the words of a mark take, with some room
+  const LETTER = 7; // pixels
 
   // Each mark with the line its words stand on: above those which they would cover.
   function placed(data, look) {
@@ -35,7 +35,7 @@
       const at = (Math.log(mark.at / first) / Math.log(last / first)) * width;
       let line = until.findIndex((end) => end <= at);
       if (line < 0) line = until.length;
-      until[line] = at + WORD;
+      until[line] = at + (mark.text.length + 1) * LETTER;
       return { ...mark, line };
     });
   }
@@ -114,12 +114,14 @@
     };
   }
 
+  const said = (item, data) => [quantity(item.value, data.unit), item.note].filter(Boolean).join("  ");
+
   function words(item, index, data, look) {
     return {
       value: [lengthOf(item), index],
       label: {
         show: true, position: "right", color: item.faded ? look.muted : look.text, fontSize: 12,
-        formatter: [quantity(item.value, data.unit), item.note].filter(Boolean).join("  "),
+        formatter: said(item, data),
       },
     };
   }
@@ -162,7 +164,7 @@
   function lyingAxis(data, look, most) {
     return {
       ...look.valueAxis(data),
-      max: most * (look.narrow ? 1.8 : 1.4) || 1,
+      max: most || 1,
       splitNumber: look.narrow ? 3 : 5,
       axisLabel: {
         color: look.muted, hideOverlap: true, showMaxLabel: false,
@@ -173,7 +175,10 @@
 
   kinds.bars = {
     option: (data, look) => ({
-      grid: { ...look.grid, left: look.labelWidth + 12, top: look.headed([]) + 12 },
+      grid: {
+        ...look.grid, left: look.labelWidth + 12, top: look.headed([]) + 12,
+        right: look.beside(data.items.map((item) => said(item, data))),
+      },
       xAxis: lyingAxis(data, look, Math.max(data.reference ?? 0, ...data.items.map(lengthOf))),
       yAxis: look.categoryAxis(data.items.map((item) => item.name)),
       series: [
@@ -226,8 +231,11 @@
     option: (data, look) => {
       const names = partNames(data.items).map((name) => ({ name }));
       return {
-        grid: { ...look.grid, left: look.labelWidth + 12, top: look.headed(names) },
-        xAxis: { ...lyingAxis(data, look, Math.max(...data.items.map(totalOf)) * 0.85), minInterval: data.unit === "count" ? 1 : 0 },
+        grid: {
+          ...look.grid, left: look.labelWidth + 12, top: look.headed(names),
+          right: look.beside(data.items.map((item) => quantity(totalOf(item), data.unit))),
+        },
+        xAxis: { ...lyingAxis(data, look, Math.max(...data.items.map(totalOf))), minInterval: data.unit === "count" ? 1 : 0 },
         yAxis: look.categoryAxis(data.items.map((item) => item.name)),
         series: [
           ...names.map(({ name }) => layer(name, data.items, look)),

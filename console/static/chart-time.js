@@ -62,15 +62,15 @@
     };
   }
 
-  // Instants at which something was decided: lines, whose words the tooltip says.
-  function marked(marks, look) {
+  // Instants at which something was decided: ticks below the axis, whose words the tooltip says.
+  const DECISIONS = "decisions";
+
+  function ticks(marks, look, panel) {
     return {
-      silent: true,
-      symbol: "none",
-      animation: false,
-      label: { show: false },
-      lineStyle: { color: look.muted, type: [2, 3], width: 1 },
-      data: marks.map((mark) => ({ xAxis: mark.at })),
+      name: DECISIONS, type: "scatter", xAxisIndex: panel, yAxisIndex: panel, silent: true, clip: false,
+      symbol: "triangle", symbolSize: [7, 6], symbolOffset: [0, 4], z: 5, color: look.text,
+      itemStyle: { opacity: 0.75 },
+      data: marks.map((mark) => [mark.at, 0]),
     };
   }
 
@@ -78,10 +78,11 @@
     const span = spanOf(points);
     const reach = points.length > 1 ? points[1] - points[0] : 1000;
     return (shown) => {
-      const list = Array.isArray(shown) ? shown : [shown];
-      const at = Number(list[0]?.axisValue ?? list[0]?.value?.[0]);
+      const list = [shown].flat();
+      const at = Number(list.find((each) => each.seriesName !== DECISIONS)?.value[0] ?? list[0]?.axisValue);
       const lines = [instant(at, span)];
       for (const each of list) {
+        if (each.seriesName === DECISIONS) continue;
         const value = quantity(each.value[1], units[each.seriesName]);
         lines.push(`${each.marker}${each.seriesName}  ${value}`);
       }
@@ -114,12 +115,9 @@
         axisLabel: { show: index === last, color: look.muted, hideOverlap: true },
       }));
       option.yAxis.push(look.valueAxis(panel, { gridIndex: index, name: panel.name }));
-      panel.series.forEach((series, place) => {
-        const drawn = oneSeries(data.points, series, look, index);
-        if (!place && marks.length) drawn.markLine = marked(marks, look);
-        option.series.push(drawn);
-      });
+      for (const series of panel.series) option.series.push(oneSeries(data.points, series, look, index));
     });
+    if (marks.length) option.series.push(ticks(marks, look, last));
     return {
       ...option,
       legend: look.legend(panels.flatMap((panel) => panel.series).map(inLegend)),
