@@ -11,7 +11,7 @@ FUNCTIONS ?= functions
 SEEDS ?= 10
 COUNT ?= 20000
 
-.PHONY: help run rabbitmq test chaos servers install bench bench-generator bench-rabbitmq check format clean
+.PHONY: help run rabbitmq test chaos servers browser install bench bench-generator bench-rabbitmq check format clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ help: ## say what there is
 run: install ## start Lumbre on http://127.0.0.1:8080 with the functions of this folder
 	@exec $(BIN)/lumbre up --functions $(FUNCTIONS)
 
-test: $(VENV)/tested servers ## run the tests
+test: $(VENV)/tested servers browser ## run the tests
 	$(BIN)/python -m pytest
 
 rabbitmq: servers ## run a private RabbitMQ until Ctrl-C, to try the distributed mode
@@ -30,6 +30,9 @@ chaos: $(VENV)/tested servers ## break everything under load, $(SEEDS) times; wr
 
 servers: $(VENV)/tested ## install the RabbitMQ and PostgreSQL of the tests, where that is possible
 	@.ci/servers $(BIN)/python
+
+browser: ## install the Chromium of the tests, where that is possible
+	@.ci/browser
 
 bench: $(VENV)/tested servers ## measure the budgets, side by side with others; writes docs/benchmarks.md
 	$(BIN)/python -m loadtest.budgets.embedded
