@@ -23,7 +23,7 @@ from console.shared import Shared
 from console.sources import Sources
 from runtime.access_routes import own_path
 from runtime.answers import json_answer
-from runtime.errors import Forbidden, LumbreError, NotFound
+from runtime.errors import Forbidden, LumbreError
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
@@ -107,6 +107,15 @@ class Console:
         if b"text/html" not in headers.get(b"accept", b"") and b"hx-request" not in headers:
             return None
         return self._found_page(scope)
+
+    def refuse(self, error: LumbreError) -> ASGIApp:
+        """What tells a browser why it may not have what it asks for."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await self._failed(Request(scope, receive, send), error, None)
+            await response(scope, receive, send)
+
+        return app
 
     def _found_page(self, scope: Scope) -> ASGIApp | None:
         for route, page in self._page_routes:
@@ -215,11 +224,6 @@ class Console:
             return HTMLResponse(html, response.status, HEADERS)
         response.headers["Cache-Control"] = "no-store"
         return response
-
-    async def not_found(self, request: Request) -> Response:
-        """The page for a URL that is nobody's."""
-        error = NotFound(f"there is no page {request.url.path}: start from the overview")
-        return await self._failed(request, error, None)
 
     async def _failed(
         self, request: Request, error: LumbreError, section: str | None

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 
 from console.page import Action, Page, View
+from runtime.query import DIGITS
 
 
 class Entrance:
@@ -18,4 +19,9 @@ class Entrance:
 
     async def show(self, request: Request) -> View:
         query = request.query_params
-        return {"next": query.get("next", "/"), "failed": "failed" in query}
+        wait = query.get("wait", "")
+        return {
+            "next": query.get("next", "/"),
+            "failed": "failed" in query,
+            "wait": int(wait) if DIGITS.fullmatch(wait) else None,  # seconds
+        }

@@ -70,7 +70,7 @@ class AccessRoutes:
 
     def _failed(self, request: Request, error: LumbreError, target: str) -> Response:
         """Back to the form, or a problem for a program."""
-        if not _reads_pages(dict(request.scope["headers"])):
+        if not reads_pages(dict(request.scope["headers"])):
             return problem_of(error)
         query = {"failed": "1", "next": target}
         if isinstance(error, Overloaded):
@@ -98,7 +98,7 @@ def refused(error: LumbreError, scope: Scope, headers: Headers, *, pages: bool) 
     if b"hx-request" in headers:  # a part of a page: the whole of it has to go there
         shown = headers.get(b"hx-current-url", b"").decode("latin-1")
         return problem_of(error, {"HX-Redirect": _to_sign_in(_path_of(shown))})
-    if not _reads_pages(headers):
+    if not reads_pages(headers):
         return problem_of(error)
     if scope["method"] not in ("GET", "HEAD"):
         return _see_other(_to_sign_in("/"))
@@ -133,7 +133,8 @@ def _see_other(target: str) -> RedirectResponse:
     return RedirectResponse(target, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
 
 
-def _reads_pages(headers: Headers) -> bool:
+def reads_pages(headers: Headers) -> bool:
+    """Whether a request is a browser's, which shows pages."""
     return b"text/html" in headers.get(b"accept", b"")
 
 

@@ -19,12 +19,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.access import Access
-from runtime.access_routes import AccessRoutes, refused
+from runtime.access_routes import AccessRoutes, reads_pages, refused
 from runtime.admission import Admission
 from runtime.answers import Answers, json_answer
 from runtime.batch_routes import BatchRoutes
 from runtime.comparison import COMPARE, Comparison
-from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound
+from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, Unauthorized
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
 from runtime.ledger import Ledger
@@ -57,6 +57,9 @@ class Pages(Protocol):
 
     def takes(self, scope: Scope) -> ASGIApp | None:
         """Who answers this request there; None where the API does."""
+
+    def refuse(self, error: LumbreError) -> ASGIApp:
+        """What tells a browser why it may not have what it asks for."""
 
 
 class Gateway:
@@ -133,13 +136,18 @@ class Gateway:
             try:
                 self._admit(scope, headers)
             except LumbreError as error:
-                pages = self.console is not None
-                await refused(error, scope, headers, pages=pages)(scope, receive, send)
+                await self._refuse(error, scope, headers)(scope, receive, send)
                 return
         if self.console and scope["type"] == "http" and (page := self.console.takes(scope)):
             await self._show(page, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _refuse(self, error: LumbreError, scope: Scope, headers: Headers) -> ASGIApp:
+        """What is told to a request that is kept out: to a browser, by a page."""
+        if self.console and reads_pages(headers) and not isinstance(error, Unauthorized):
+            return self.console.refuse(error)
+        return refused(error, scope, headers, pages=self.console is not None)
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         """Raise what keeps a request out; who sends it is in its scope from here on."""

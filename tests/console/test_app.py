@@ -15,7 +15,7 @@ from starlette.types import Scope as Request_
 from console.app import POLICY, Console, see_other
 from console.page import Action, Again, Page, View
 from console.sources import Sources
-from runtime.errors import NotFound, Unavailable
+from runtime.errors import Forbidden, NotFound, Unavailable
 from runtime.scopes import Needs, Scope
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -42,7 +42,7 @@ class Paper:
 
     async def show(self, request: Request) -> View:
         self.shown += 1
-        return {"next": request.path_params.get("id", "none"), "failed": False}
+        return {"next": request.path_params.get("id", "none"), "failed": False, "wait": None}
 
     async def lose(self, request: Request) -> View:
         raise NotFound("there is no such paper; look at /paper")
@@ -52,7 +52,7 @@ class Paper:
         return see_other("/paper")
 
     async def fold(self, request: Request) -> Again:
-        return Again(self.pages[0], {"next": "folded", "failed": True}, 422)
+        return Again(self.pages[0], {"next": "folded", "failed": True, "wait": None}, 422)
 
 
 def sources(**settings: Any) -> Sources:
@@ -140,7 +140,7 @@ async def test_a_refresh_of_what_is_shared_is_made_once_for_all(
 
 async def test_json_behind_the_path_gives_the_view(client: httpx.AsyncClient) -> None:
     answer = await client.get("/paper.json", headers=HTML)
-    assert answer.json() == {"next": "none", "failed": False}
+    assert answer.json() == {"next": "none", "failed": False, "wait": None}
 
 
 async def test_a_program_gets_the_api(client: httpx.AsyncClient) -> None:
@@ -247,3 +247,13 @@ def test_an_action_needs_the_scope_it_names() -> None:
     given = sources()
     Console(given, [Paper()])
     assert given.access.needs.of("POST", "/paper/burn").scopes == {Scope.INVOKE}
+
+
+async def test_who_may_not_have_a_page_is_told_so_by_a_page() -> None:
+    console = Console(sources(), [Paper()])
+    transport = httpx.ASGITransport(console.refuse(Forbidden("this key lacks the scope read")))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        answer = await client.get("/", headers=HTML)
+    assert answer.status_code == 403
+    assert "lacks the scope read" in answer.text
+    await console.close()
