@@ -75,7 +75,7 @@ def percentiles(window: Window, span: str) -> Chart:
             title, f"No invocation succeeded in the last {span}, so there is no time to show."
         )
     names = {device: device_words(device, window) for device in found}
-    series = [
+    series: list[dict[str, Any]] = [
         {
             "name": f"{names[device]} {name}",
             "values": [quantile(bins, q) for bins in found[device]],

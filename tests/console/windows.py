@@ -40,8 +40,10 @@ def cells(draw: st.DrawFn) -> Cell:
     if total:
         statuses["succeeded"] = sum(total.values())
     names = ("ready", "unacknowledged", "starting", "idle", "busy", "draining")
-    gauges = {name: draw(_GAUGE) for name in names}
-    return Cell(statuses=statuses, total=total, simulated=draw(st.integers(0, 3)), **gauges)
+    cell = Cell(statuses=statuses, total=total, simulated=draw(st.integers(0, 3)))
+    for name in names:
+        setattr(cell, name, draw(_GAUGE))
+    return cell
 
 
 @st.composite
