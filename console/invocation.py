@@ -41,7 +41,10 @@ class InvocationPage:
 
     @property
     def actions(self) -> list[Action]:
-        return [Action(f"{PATH}/again", self.run_again, counts=True), Action(f"{PATH}/cancel", self.cancel)]
+        return [
+            Action(f"{PATH}/again", self.run_again, counts=True),
+            Action(f"{PATH}/cancel", self.cancel),
+        ]
 
     # ── doing ─────────────────────────────────────────────────────────────────────────────────
 
@@ -78,10 +81,12 @@ class InvocationPage:
             await self._settle()
         attempts = await sources.ledger.attempts(invocation.id)
         life = await self._life(invocation)
+        spec = sources.catalog.functions.get(message.function)
         return {
             "id": invocation.id,
             "function": message.function,
-            "known": message.function in sources.catalog.functions,
+            "known": spec is not None,
+            "streams": spec is not None and spec.streams,
             "device": message.device,
             "requested_device": invocation.requested_device,
             "simulated": is_simulated(invocation),

@@ -133,7 +133,7 @@ def _links(filters: Filters, kept: dict[str, str], top: Place) -> dict[str, str]
     return {
         "newest": _link(filters, kept),
         "anchored": _link(filters, kept, top=str(top)),  # what the live regions ask for
-        "clear": _link(Filters(), kept),
+        "unfiltered": _link(Filters(), kept),
     }
 
 

@@ -250,7 +250,7 @@ def test_it_is_drawn_without_a_style_and_says_every_part_as_text() -> None:
     invocation = record(started_at=BEGAN + 3.6, finished_at=BEGAN + 4.1, timings=timings, cold=True)
     html = drawn(waterfall(invocation, now=0.0))
     assert "style=" not in html
-    for text in ("queued", "cold start", "running", "compute", "3.40 s", "82.9 %", "4.10 s"):
+    for text in ("queued", "cold start", "running", "compute", "3.40 s", "83 %", "4.10 s"):
         assert text in html
     assert 'fill="url(#w-cold)"' in html and 'id="w-cold"' in html
 
