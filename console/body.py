@@ -77,7 +77,7 @@ def stored(part: Part, blobs: Blobs) -> File:
 
 def body_of(spec: FunctionSpec, parameters: Mapping[str, Any], files: list[File]) -> Body:
     """The request that has these parameters and files."""
-    headers: Headers = {b"prefer": b"respond-async"}
+    headers: Headers = {}
     if not files:
         headers[b"content-type"] = JSON.encode()
         return Body(headers, b"", _receiving(_whole(orjson.dumps(parameters))))

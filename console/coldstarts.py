@@ -43,7 +43,7 @@ def cold_start_chart(lives: Sequence[ReplicaLife], span: str) -> dict[str, Any]:
             "rows": [
                 [
                     life.name,
-                    life.device.upper(),
+                    _device(life),
                     numbers.instant(life.spawned_at),
                     numbers.seconds(spawn),
                     numbers.seconds(setup),
@@ -60,9 +60,13 @@ def _parts(life: ReplicaLife) -> tuple[float, float]:
     return whole - setup, setup
 
 
+def _device(life: ReplicaLife) -> str:
+    return life.device.upper() + (" (simulated)" if life.simulated else "")
+
+
 def _name(life: ReplicaLife) -> str:
     """When, and on what; a cluster's names of replicas are too long for an axis."""
-    return f"{life.device.upper()} {numbers.instant(life.spawned_at)[11:19]}"
+    return f"{_device(life)} {numbers.instant(life.spawned_at)[11:19]}"
 
 
 def _said(parts: Sequence[tuple[float, float]]) -> str:

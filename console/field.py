@@ -62,7 +62,7 @@ class Field:
 
     def text(self, value: Any) -> str | None:
         """The text that its widget holds for a value; None where it can hold none for it."""
-        if value is ABSENT:
+        if value is ABSENT or (self.kind == "json" and value is None and self.is_default(None)):
             return ""
         if value is None and self.kind in ("whole", "number", "text", "long"):
             return "" if self._empty() is None or self._is_default(None) else None

@@ -1,6 +1,9 @@
 """The page of one function: what it is, a form to run it, what became of that, and how it does."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import dedent
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,12 +15,21 @@ from console.function_state import FunctionState, address
 from console.functions import broken_view, summary
 from console.launch import Refused, launch
 from console.page import Action, Again, Page, View
+from console.policy import span
 from console.ran import find, ran, together
 from console.shape import in_words
 from console.sources import Sources
 from runtime.errors import NotFound
 from runtime.function import FunctionSpec
 from runtime.model import Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A part of a docstring."""
+
+    text: str
+    code: bool = False
 
 
 class FunctionPage:
@@ -74,13 +86,12 @@ class FunctionPage:
 
     def _told(self, spec: FunctionSpec) -> View:
         return {
-            "name": spec.name,
             "broken": None,
             "summary": summary(spec.description),
             "paragraphs": paragraphs(spec.description),
             "file": spec.file,
             "version": spec.version,
-            "timeout": spec.timeout,
+            "timeout": span(spec.timeout),
             "cost": spec.cost,
             "streams": spec.streams,
             "batching": spec.batching,
@@ -106,6 +117,7 @@ class FunctionPage:
     ) -> View:
         shown = [await ran(self._sources, spec, each) for each in invocations]
         return {
+            "name": spec.name,
             "at": address(spec, request),
             "ran": shown,
             "together": together(invocations, shown),
@@ -113,8 +125,18 @@ class FunctionPage:
         }
 
 
-def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a docstring behind its first line; each on one line, but for code."""
+def paragraphs(text: str) -> list[Paragraph]:
+    """The paragraphs of a docstring behind its first line; what is indented is code."""
     _, _, rest = text.strip().partition("\n")
     blocks = [block.strip("\n") for block in rest.split("\n\n") if block.strip()]
-    return [block if "\n " in f"\n{block}" else " ".join(block.split()) for block in blocks]
+    return [
+        Paragraph(dedent(block), code=True)
+        if f"\n{block}".count("\n ") == block.count("\n") + 1
+        else Paragraph(_flowing(block))
+        for block in blocks
+    ]
+
+
+def _flowing(block: str) -> str:
+    """The lines of a paragraph as one, but for items of a list."""
+    return re.sub(r"\s*\n\s*(?![-*•] )", " ", block.strip())

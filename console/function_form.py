@@ -14,7 +14,7 @@ from console.page import View
 from console.sources import Sources
 from runtime.errors import LumbreError
 from runtime.function import FunctionSpec
-from runtime.model import DEVICES, Device, Invocation
+from runtime.model import DEVICES, JSON, Device, Invocation
 
 FORM_LIMIT = 64 * 1024  # bytes of an earlier input that a form is filled with
 TOO_LARGE = "Its input is too large for a form, which has the defaults: send it by curl."
@@ -54,14 +54,14 @@ class FunctionForm:
         asked = first.requested_device
         both = len(earlier) > 1
         controls = filled(fields, known, kept_of(parts, first.id))
-        result = first.result.media_type if first.result and not both else None
+        result = first.result.media_type if first.result else None
         said = self._curl(
             spec,
             request,
             "compare" if both else asked,
             None if given is None else known,
             {part.name: part.media_type for part in parts},
-            result,
+            JSON if both else result,
         )
         view = self._view(spec, controls, "auto" if both else asked, note=note)
         return {"form": view, "curl": said, "filled_from": first.id}
@@ -69,6 +69,7 @@ class FunctionForm:
     def refused(self, spec: FunctionSpec, refused: Refused) -> View:
         """A form as it was left, with what is wrong."""
         view = self._view(spec, refused.controls, refused.device, notice=refused.notice)
+        view["forgot"] = refused.forgot
         return {"form": view, "curl": None, "filled_from": None}
 
     def _view(
@@ -90,8 +91,7 @@ class FunctionForm:
             "faulty": sum(1 for control in controls if control.fault),
             "notice": notice,
             "note": note,
-            "uploads": bool(spec.binary),
-            "limit": self._sources.settings.max_body,
+            "forgot": False,
         }
 
     def _device(self, spec: FunctionSpec, device: Device, here: Sequence[Device]) -> dict[str, Any]:

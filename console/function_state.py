@@ -1,24 +1,23 @@
 """How a function does now and lately: what its page shows and renews by itself."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.requests import Request
 
-from console.activity import latency_chart
 from console.app import range_of, seconds_of
+from console.charts import histogram
 from console.coldstarts import cold_start_chart
-from console.functions import activity_of
+from console.functions import SPANS, activity_of
 from console.page import View
 from console.policy import policy_view
 from console.sources import Sources
 from runtime.function import FunctionSpec
-from runtime.model import DEVICES, Device, Invocation, PoolState, queue_name
-from runtime.views import waiting_view
+from runtime.model import Device, Invocation, PoolState, queue_name
+from runtime.views import is_simulated, waiting_view
 
 RECENT = 10  # invocations
-SPANS = {"5m": "5 min", "1h": "hour", "24h": "24 h"}
 
 
 class FunctionState:
@@ -31,7 +30,7 @@ class FunctionState:
         """The state of one, over the time range of a request."""
         sources, words = self._sources, SPANS[range_of(request)]
         window = await sources.history.window(seconds_of(request))
-        cells = {d: window.cells[spec.name, d] for d in DEVICES if (spec.name, d) in window.cells}
+        own = {key: row for key, row in window.cells.items() if key[0] == spec.name}
         lives = [
             life
             for life in await sources.history.replicas(time.time() - seconds_of(request))
@@ -41,11 +40,12 @@ class FunctionState:
         pools = sources.fleet.pools(spec)
         speedup = sources.speedups.of(spec.name)
         return {
+            "name": spec.name,
             "at": address(spec, request),
             "did": activity_of(spec, window),
             "span": words,
             "states": [self._device(spec, device, pools.get(device)) for device in spec.devices],
-            "latency": latency_chart(cells, words),
+            "latency": histogram(replace(window, cells=own), words),
             "cold_starts": cold_start_chart(lives, words),
             "speedup": asdict(speedup) if speedup else None,
             "cpu_only": "gpu" not in spec.devices,
@@ -86,6 +86,7 @@ def _recent(invocation: Invocation) -> dict[str, Any]:
     return {
         "id": invocation.id,
         "device": message.device,
+        "simulated": is_simulated(invocation),
         "status": invocation.status.value,
         "created_at": message.created_at,
         "total": finished - message.created_at if finished is not None else None,

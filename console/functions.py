@@ -16,6 +16,7 @@ from runtime.model import queue_name
 from runtime.views import waiting_view
 
 ON_A_PAGE = 100  # functions
+SPANS = {"5m": "5 min", "1h": "1 h", "24h": "24 h"}
 EXAMPLE = '''\
 from runtime import function
 
@@ -57,7 +58,7 @@ class Functions:
         return {
             "name": part,
             "sort": sort,
-            "span": range_of(request),
+            "span": SPANS[range_of(request)],
             "all": len(catalog.functions),
             "count": len(rows),
             "functions": rows[(page - 1) * ON_A_PAGE : page * ON_A_PAGE],
@@ -140,12 +141,10 @@ def _page(text: str) -> int:
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
-def _links(request: Request, page: int, pages: int) -> dict[str, str]:
-    """URLs of the pages before and after this one."""
-    numbers = {"before": page - 1, "after": page + 1}
+def _links(request: Request, page: int, pages: int) -> dict[str, str | None]:
+    """URLs of the pages before and after this one; None where there is none."""
     given = dict(request.query_params)
     return {
-        name: f"/functions?{urlencode(given | {'page': number})}"
-        for name, number in numbers.items()
-        if 1 <= number <= pages
+        name: f"/functions?{urlencode(given | {'page': number})}" if 1 <= number <= pages else None
+        for name, number in (("before", page - 1), ("after", page + 1))
     }

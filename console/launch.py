@@ -1,5 +1,10 @@
-"""What a function's form asks for, as invocations: read, accepted durably, and not waited for."""
+"""What a function's form asks for, as invocations: read, accepted durably, and hardly waited for.
 
+Whoever runs something short sees its result at once; a request that took longer than a moment
+would keep the browser from showing that it runs.
+"""
+
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -16,7 +21,8 @@ from runtime.model import Invocation, new_id
 from runtime.query import Headers
 from runtime.scopes import CHARGE
 
-UNAWAITED: Headers = {b"prefer": b"respond-async"}
+MOMENT = 0.3  # seconds
+PLAIN: Headers = {}  # no preference: what is accepted is awaited, and secured before an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class Refused:
     device: str
     notice: str  # what is wrong and is no field's fault; may be empty
     status: int
+    forgot: bool  # files came, which a browser does not keep
 
 
 async def launch(sources: Sources, spec: FunctionSpec, request: Request) -> list[str] | Refused:
@@ -81,15 +88,25 @@ class _Launch:
             return self._refused(faults, faults.pop("", ""), error.status)
         except LumbreError as error:
             return self._refused(found.faults, str(error), error.status)
-        return [first.id, await self._second(first)] if both else [first.id]
+        started = [first, await self._second(first)] if both else [first]
+        await self._settle(started)
+        return [each.id for each in started]
 
-    async def _second(self, first: Invocation) -> str:
+    async def _settle(self, started: list[Invocation]) -> None:
+        """Give them a moment to be over, and make sure that they go on without this process."""
+        invocations = self._sources.invocations
+        waiting = (invocations.wait(each, MOMENT) for each in started)
+        for each, over in zip(started, await asyncio.gather(*waiting), strict=True):
+            if over is None:
+                await invocations.secure(each)
+
+    async def _second(self, first: Invocation) -> Invocation:
         """The same input on the other device; both are counted towards the key's rate."""
         admission = self._sources.admission
-        second = await admission.twin(first, self._spec, "gpu", UNAWAITED, None)
+        second = await admission.twin(first, self._spec, "gpu", PLAIN, None)
         if charge := self._request.scope.get(CHARGE):
             charge(1)
-        return second.id
+        return second
 
     async def _earlier(self, name: str, id: str) -> File:
         """An upload of an earlier invocation of the same function."""
@@ -110,4 +127,5 @@ class _Launch:
     def _refused(self, faults: dict[str, str], notice: str, status: int) -> Refused:
         typed = self._form.typed
         controls = as_typed(self._fields, typed, self._kept, faults)
-        return Refused(controls, typed.get("device", "auto"), notice, status)
+        device = typed.get("device", "auto")
+        return Refused(controls, device, notice, status, forgot=bool(self._form.files))

@@ -27,11 +27,11 @@ def policy_words(scaling: Scaling, most: int) -> list[str]:
         f"From then on there is one replica for every {_messages(scaling.target)} that"
         f" {'waits or runs' if scaling.target == 1 else 'wait or run'},"
         f" at most {numbers.count(highest)}{_own(scaling)}.",
-        f"The queue is looked at every {_span(scaling.polling_interval)}, and here at once when a"
+        f"The queue is looked at every {span(scaling.polling_interval)}, and here at once when a"
         " message comes to an empty queue.",
         f"Fewer replicas are kept once fewer would have been enough for"
-        f" {_span(scaling.stabilization_window)};"
-        f" within {numbers.percent(scaling.tolerance)} of the target nothing changes.",
+        f" {span(scaling.stabilization_window)};"
+        f" within {scaling.tolerance * 100:g} % of the target nothing changes.",
         *_end(least, scaling.cooldown),
     ]
 
@@ -48,7 +48,7 @@ def _rest(least: int, activation: float) -> str:
 def _end(least: int, cooldown: float) -> list[str]:
     if least:
         return []
-    return [f"The last replica goes when there was no message for {_span(cooldown)}."]
+    return [f"The last replica goes when there was no message for {span(cooldown)}."]
 
 
 def _messages(amount: float) -> str:
@@ -59,5 +59,10 @@ def _own(scaling: Scaling) -> str:
     return "" if scaling.max_replicas else " (what there is room for here)"
 
 
-def _span(seconds: float) -> str:
-    return numbers.seconds(seconds) if seconds else "no time at all"
+def span(seconds: float) -> str:
+    """A span that somebody set, as it was set: 2 s, 0.5 s, 5 min."""
+    if not seconds:
+        return "no time at all"
+    if seconds < 60 or seconds % 60:
+        return f"{seconds:g} s"
+    return numbers.seconds(seconds)
