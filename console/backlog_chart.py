@@ -76,7 +76,8 @@ def replica_counts(
     """Replicas by state in each bucket, as many together as there can have been.
 
     A cell holds the most there were in each state, and one that was busy first and ready later
-    would count twice.  How many there were at once is known from now back, by the decisions.
+    would count twice.  How many there were at once is known from now back, by the decisions, and
+    those that drain are among them, or drained before.
     """
     counts: list[Counts | None] = [None] * len(cells)
     left = sorted(made, key=lambda each: each.at)
@@ -92,7 +93,9 @@ def replica_counts(
             most = max(most, cell.busy)
             ready = min(cell.idle, most - cell.busy)
             starting = min(cell.starting, most - cell.busy - ready)
-            counts[i] = Counts(cell.busy, ready, starting, cell.draining)
+            left_over = earlier.draining if i and (earlier := cells[i - 1]) else 0
+            draining = min(cell.draining, most + left_over - cell.busy - ready - starting)
+            counts[i] = Counts(cell.busy, ready, starting, draining)
     return counts
 
 
@@ -119,8 +122,8 @@ def _caption(
         return "No backlog and no replica in this time: it rested at zero."
     text = f"The backlog was {backlog:,} at most"
     text += f", the replicas {replicas:,}" if replicas else ", and no replica ran"
-    times = "never" if not made else "once" if len(made) == 1 else f"{len(made):,} times"
-    return f"{text}; how many there are was changed {times}."
+    times = "changed once" if len(made) == 1 else f"changed {len(made):,} times"
+    return f"{text}; the number of replicas {times if made else 'did not change'}."
 
 
 def _table(

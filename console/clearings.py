@@ -20,7 +20,7 @@ What = Literal["replayed", "discarded"]
 PATIENCE = 1.5  # seconds a request waits for an order to be done before it answers
 KEPT = 600.0  # seconds for which one that is over is still told of
 NAMED = 50  # letters of one order whose new invocation, or whose fault, is told
-MOST = 20  # orders that are told of
+MOST_OVER = 3  # orders that are over and told of still
 
 
 @dataclass(slots=True)
@@ -68,16 +68,15 @@ class Clearings:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     def told(self) -> list[Clearing]:
-        """Those that go on, and those that ended lately; newest first."""
+        """Those that go on, and the latest of those that ended lately; newest first."""
+        newest = list(reversed(self._told.values()))
+        over = [each for each in newest if each.ended_at is not None]
         before = self._clock() - KEPT
-        for number, each in list(self._told.items()):
-            over = each.ended_at is not None
-            if over and (each.ended_at or 0.0) < before:
-                del self._told[number]
-        return list(reversed(self._told.values()))[:MOST]
-
-    def get(self, number: int) -> Clearing | None:
-        return self._told.get(number)
+        kept = [each for each in over if (each.ended_at or 0.0) >= before][:MOST_OVER]
+        for each in over:
+            if each not in kept:
+                del self._told[each.number]
+        return [each for each in newest if each.ended_at is None or each in kept]
 
     async def some(self, what: What, letters: Mapping[str, Sequence[str]]) -> Clearing:
         """Deal with letters by function; returns once that is done, or goes on for long."""

@@ -41,9 +41,22 @@ def readable(parameters: bytes) -> str:
     """Parameters as people read them, indented by two; as they are where they are no JSON."""
     text = parameters.decode(errors="replace")
     try:
-        return json.dumps(json.loads(text or "{}"), indent=2, ensure_ascii=False)
+        return _indented(json.loads(text or "{}"))
     except ValueError:
         return text
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _same(value: dict[str, Any], original: bytes) -> bool:
+    """Whether both are one object, in whatever order; as text, since to Python 1 is true."""
+    try:
+        before = json.loads(original or b"{}")
+    except ValueError:
+        return False
+    return json.dumps(value, sort_keys=True) == json.dumps(before, sort_keys=True)
 
 
 def draft_of(
@@ -54,7 +67,7 @@ def draft_of(
         value = _parsed(text)
     except LumbreError as error:
         return Draft(text, None, [str(error)], [])
-    lines = list(difference(readable(original), json.dumps(value, indent=2, ensure_ascii=False)))
+    lines = [] if _same(value, original) else list(difference(readable(original), _indented(value)))
     return Draft(text, value, _faults(value, validator, parts), lines)
 
 

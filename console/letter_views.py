@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from console.clearings import Clearing
+from console.clearings import PATIENCE, Clearing
 from runtime.letters import Letter
 from runtime.model import Attempt, Invocation, Payload
 
@@ -145,4 +145,5 @@ def order_view(clearing: Clearing) -> dict[str, Any]:
         "stopping": clearing.stopping,
         "began_at": clearing.began_at,
         "ended_at": clearing.ended_at,
+        "went_on": (clearing.ended_at or 0.0) - clearing.began_at >= PATIENCE,
     }

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from console.app import see_other
 from console.clearings import Clearings, What
+from console.depths import dead_by_function
 from console.letter_views import (
     HERE,
     letter_row,
@@ -23,7 +24,6 @@ from console.letter_views import (
     order_view,
 )
 from console.page import Action, Page, View
-from console.queues import dead_by_function
 from console.sources import Sources
 from runtime.clearance import UNAWAITED
 from runtime.errors import BadRequest, LumbreError, TooLarge
@@ -31,6 +31,7 @@ from runtime.query import whole
 
 LIMITS = (50, 200, 500)  # letters that are listed
 SETTLING = 5.0  # seconds until a server's counts have followed what was done here
+REMEMBERED = 8  # lists that are shown again where no other can be made
 LARGEST_FORM = 1_000_000  # bytes
 
 
@@ -41,6 +42,7 @@ class DeadLetters:
         self._sources = sources
         self._clearings = Clearings(sources)
         self._acted_at = 0.0  # unix seconds
+        self._last: dict[tuple[str | None, int], View] = {}  # lists, by function and limit
 
     @property
     def pages(self) -> list[Page]:
@@ -71,7 +73,8 @@ class DeadLetters:
             "notice": notice_of(dict(query)),
             "letters": [],
             "more": False,
-            "fault": None,
+            "listed_at": None,
+            "fault": None,  # why they cannot be listed now: the letters are those of before
             "there": there,
             "seen": number_of(query.get("seen")),
             "settling": time() - self._acted_at < SETTLING and not self._sources.settings.embedded,
@@ -81,11 +84,20 @@ class DeadLetters:
         try:
             letters = await self._sources.letters.listed(function, limit + 1)
         except LumbreError as error:
-            return view | {"fault": str(error)}
-        view["letters"] = [letter_row(letter) for letter in letters[:limit]]
-        view["more"] = len(letters) > limit
-        view["seen"] = max(there, limit + 1) if view["more"] else len(letters)
-        return view
+            last = self._last.get((function, limit), {})
+            return view | last | {"fault": str(error), "seen": there}
+        rows = [letter_row(letter) for letter in letters[:limit]]
+        listed = {"letters": rows, "more": len(letters) > limit, "listed_at": time()}
+        self._keep((function, limit), listed)
+        seen = max(there, limit + 1) if len(letters) > limit else len(letters)
+        return view | listed | {"seen": seen}
+
+    def _keep(self, which: tuple[str | None, int], listed: View) -> None:
+        """Remember a list, for when no other can be made."""
+        self._last.pop(which, None)
+        self._last[which] = listed
+        if len(self._last) > REMEMBERED:
+            del self._last[next(iter(self._last))]
 
     # ── actions ───────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from console.depths import depth_of
 from console.oldest import Oldest, Waiting
 from console.page import Action, Page, View
 from console.sources import Sources
@@ -53,33 +54,17 @@ class Queues:
             "queues": chosen[first : first + ON_A_PAGE],
             "pages": -(-len(chosen) // ON_A_PAGE),
             "page": first // ON_A_PAGE + 1,
-            "dead": dead_by_function(self._sources),
             "describing": not self._sources.admission.described.is_set(),
             "stale": bool(self._sources.fleet.faults()),
         }
 
     def _rows(self, spec: FunctionSpec) -> Iterable[dict[str, Any]]:
-        fleet = self._sources.fleet
-        pools = fleet.pools(spec)
+        pools = self._sources.fleet.pools(spec)
         for number, device in enumerate(spec.devices):
-            depth = fleet.depth(queue_name(spec.name, device))
+            pool = pools.get(device)
+            depth = depth_of(self._sources, spec.name, device, pool)
             told_above = number > 0 and not self._sources.settings.embedded
-            yield _row(spec, device, pools.get(device), depth, told_above)
-
-
-def dead_by_function(sources: Sources) -> dict[str, int]:
-    """How many dead letters each function has, of those that have any, as far as is known.
-
-    A broker in memory counts them by queue, RabbitMQ by function: there each queue of a function
-    says the same.
-    """
-    together = sum if sources.settings.embedded else max
-    dead: dict[str, int] = {}
-    for spec in sources.catalog.functions.values():
-        queues = [queue_name(spec.name, device) for device in spec.devices]
-        if count := together([sources.fleet.depth(queue).dead for queue in queues]):
-            dead[spec.name] = count
-    return dict(sorted(dead.items()))
+            yield _row(spec, device, pool, depth, told_above)
 
 
 def page_of(text: str | None) -> int:

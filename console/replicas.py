@@ -8,16 +8,18 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from console.app import seconds_of
+from console.depths import depth_of
 from console.lifelines import STATES, lifelines
 from console.page import Action, Page, View
 from console.sources import Sources
 from runtime.errors import LumbreError
 from runtime.function import FunctionSpec
 from runtime.lifeline import ReplicaLife
-from runtime.model import Depth, Device, queue_name
+from runtime.model import Device
 from runtime.views import waiting_view
 
-MOST = 200  # replicas in the table; the chart has fewer
+MOST = 200  # living replicas in the table; the chart has fewer
+MOST_ENDED = 8  # of those that ended lately: the latest
 TOLD = ("crash_looping", "no_gpu", "no_device", "at_max")  # causes that somebody may have to mend
 
 
@@ -43,15 +45,15 @@ class Replicas:
         past = await self._past(start, function)
         drawn = live if past is None else past
         alive = [life for life in live if life.ended_at is None]
-        rows = sorted(live, key=lambda life: (life.function, life.device, life.spawned_at))
+        rows, more = _listed(live)
         return {
             "function": function,
             "functions": self._names(live),
             "counts": _counts(alive),
             "simulated": any(life.simulated for life in live),
             "memory": sum(life.memory for life in alive),
-            "replicas": [replica_view(life, now) for life in rows[:MOST]],
-            "more": max(0, len(rows) - MOST),
+            "replicas": [replica_view(life, now) for life in rows],
+            "more": more,
             "chart": lifelines(drawn, start, now) if drawn else None,
             "past_missing": past is None,
             "troubles": list(self._troubles(function)),
@@ -82,7 +84,8 @@ class Replicas:
     def _troubles_of(self, spec: FunctionSpec) -> Iterable[dict[str, Any]]:
         pools = self._sources.fleet.pools(spec)
         for device in spec.devices:
-            pool, depth = pools.get(device), self._depth(spec, device)
+            pool = pools.get(device)
+            depth = depth_of(self._sources, spec.name, device, pool)
             if pool and pool.trouble:
                 yield _trouble(spec.name, device, "crash_looping", pool.trouble)
                 continue
@@ -91,9 +94,6 @@ class Replicas:
             if waits and none_runs and waits["cause"] in TOLD:
                 yield _trouble(spec.name, device, waits["cause"], waits["detail"])
 
-    def _depth(self, spec: FunctionSpec, device: Device) -> Depth:
-        return self._sources.fleet.depth(queue_name(spec.name, device))
-
     def _rest(self, function: str) -> dict[str, Any] | None:
         """Why the chosen function has no replica, and what it would take; None for no function."""
         spec = self._sources.catalog.functions.get(function)
@@ -101,7 +101,9 @@ class Replicas:
             return None
         pools = self._sources.fleet.pools(spec)
         return {
-            "waiting": sum(self._depth(spec, device).ready for device in spec.devices),
+            "waiting": sum(
+                depth_of(self._sources, function, device, None).ready for device in spec.devices
+            ),
             "served": [device for device in spec.devices if device in pools],
             "invoke": f"curl -X POST {self._sources.settings.own_url}/invoke/{function}",
         }
@@ -109,6 +111,16 @@ class Replicas:
 
 def _of(lives: Iterable[ReplicaLife], function: str | None) -> list[ReplicaLife]:
     return [life for life in lives if function in (None, life.function)]
+
+
+def _listed(lives: Iterable[ReplicaLife]) -> tuple[list[ReplicaLife], dict[str, int]]:
+    """Those that are listed, the living before the ended, and how many of each are not."""
+    by_place = sorted(lives, key=lambda life: (life.function, life.device, life.spawned_at))
+    alive = [life for life in by_place if life.ended_at is None]
+    ended = [life for life in by_place if life.ended_at is not None]
+    ended.sort(key=lambda life: life.ended_at or 0.0, reverse=True)
+    more = {"alive": max(0, len(alive) - MOST), "ended": max(0, len(ended) - MOST_ENDED)}
+    return alive[:MOST] + ended[:MOST_ENDED], more
 
 
 def _counts(alive: Iterable[ReplicaLife]) -> dict[str, int]:

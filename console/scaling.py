@@ -10,15 +10,17 @@ from autoscaler.policy import Policy
 from console import numbers
 from console.app import seconds_of
 from console.backlog_chart import backlog_and_replicas, cells_of
+from console.depths import depth_of
 from console.outlook import Past, outlook
 from console.page import Action, Page, View
+from console.policy import policy_words, span
 from console.queues import page_of
 from console.sources import Sources
 from runtime.errors import LumbreError, NotFound
 from runtime.function import FunctionSpec, Scaling
 from runtime.history import Window
 from runtime.ledger import ScalingDecision
-from runtime.model import DEVICES, Device, ReplicaCounts, queue_name
+from runtime.model import DEVICES, Device, ReplicaCounts
 from runtime.query import known_device
 
 ON_A_PAGE = 25  # decisions
@@ -99,8 +101,9 @@ class ScalingPage:
         most = scaling.max_replicas or (pool.most if pool else None)
         return {
             "policy": policy_rows(scaling, most),
-            "words": in_words(scaling, most, device),
+            "words": policy_words(scaling, most) if most else [],
             "served": pool is not None,
+            "scaled": pool is not None and bool(pool.decisions),  # else their number is fixed
             "simulated": pool is not None and pool.simulated,
             "stale": bool(self._sources.fleet.faults()),
         }
@@ -109,8 +112,8 @@ class ScalingPage:
         self, spec: FunctionSpec, device: Device, seconds: float, made: Sequence[ScalingDecision]
     ) -> View:
         now = time.time()
-        depth = self._sources.fleet.depth(queue_name(spec.name, device))
         pool = self._sources.fleet.pools(spec).get(device)
+        depth = depth_of(self._sources, spec.name, device, pool)
         counts = pool.replicas if pool else ReplicaCounts()
         view: View = {
             "backlog": {"ready": depth.ready, "unacknowledged": depth.unacknowledged},
@@ -126,7 +129,7 @@ class ScalingPage:
         except LumbreError:
             return view | {"history_missing": True}
         view["chart"] = backlog_and_replicas(window, (spec.name, device), counts.running)
-        if pool:
+        if pool and pool.decisions:
             past = Past(recent.start, recent.width, cells_of(recent, (spec.name, device)))
             policy = Policy.of(spec.scaling[device], pool.most)
             view["outlook"] = asdict(outlook(policy, depth, counts.running, past, made, now))
@@ -179,19 +182,19 @@ def policy_rows(scaling: Scaling, most: int | None) -> list[dict[str, str]]:
             ),
             (
                 "polling_interval",
-                _span(scaling.polling_interval),
+                span(scaling.polling_interval),
                 "pollingInterval",
                 "between two looks at the queue; a message to an empty one is looked at at once",
             ),
             (
                 "cooldown",
-                _span(scaling.cooldown),
+                span(scaling.cooldown),
                 "cooldownPeriod",
                 "without backlog before the last replica goes",
             ),
             (
                 "stabilization_window",
-                _span(scaling.stabilization_window),
+                span(scaling.stabilization_window),
                 "scaleDown.stabilizationWindowSeconds",
                 "for which the highest recommendation holds back scale-in",
             ),
@@ -203,23 +206,3 @@ def policy_rows(scaling: Scaling, most: int | None) -> list[dict[str, str]]:
             ),
         )
     ]
-
-
-def _span(seconds: float) -> str:
-    """A time as it was set, to the digit."""
-    return f"{seconds:g} s" if seconds < 120 else numbers.seconds(seconds)
-
-
-def in_words(scaling: Scaling, most: int | None, device: Device) -> str:
-    """A policy as a person would say it."""
-    upto = f" to {most:,}" if most is not None else " or more"
-    text = f"{scaling.min_replicas:,}{upto} replicas on the {device.upper()}, one for every"
-    text += f" {scaling.target:g} messages of backlog." if scaling.target != 1 else " message."
-    if scaling.min_replicas == 0:
-        above = f" once more than {scaling.activation:g} wait" if scaling.activation else " at once"
-        text += f" From zero the first starts{above}; after"
-        text += f" {_span(scaling.cooldown)} without backlog the last goes."
-    else:
-        text += f" {scaling.min_replicas:,} of them stay, whether there is work or not."
-    window = _span(scaling.stabilization_window)
-    return f"{text} Fewer only once {window} have passed in which fewer would have done."

@@ -123,7 +123,7 @@ FLOORS: list[set[str]] = [
     {"console.app"},
     {"console.filters", "console.invocation"},
     {"console.invocations"},
-    {"console.clearings", "console.draft", "console.lifelines", "console.oldest"},
+    {f"console.{m}" for m in ("clearings", "depths", "draft", "lifelines", "oldest")},
     {"console.activity", "console.coldstarts", "console.launch", "console.policy", "console.ran"},
     {"console.functions", "console.function_form", "console.buckets"},
     {"console.charts"},
