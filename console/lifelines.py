@@ -7,7 +7,7 @@ from console import numbers
 from runtime.lifeline import ReplicaLife
 
 MOST_ROWS = 60
-LEAST_DRAWN = 1 / 300  # of the time that is shown: what is shorter could not be seen
+LEAST_DRAWN = 1 / 150  # of the time that is shown: what is shorter could not be seen
 STATES = ("starting", "ready", "busy", "draining")
 
 

@@ -37,7 +37,7 @@ def test_only_the_newest_are_drawn_and_the_rest_is_counted() -> None:
 def test_a_life_too_short_to_be_seen_is_still_drawn() -> None:
     blink = life(segments=(Segment("starting", 100.0, 100.001),), ended_at=100.001, ready_at=None)
     (row,) = lifelines([blink], 0.0, 300.0)["data"]["rows"]
-    assert row["segments"] == [{"state": "starting", "start": 100_000, "end": 101_000}]
+    assert row["segments"] == [{"state": "starting", "start": 100_000, "end": 102_000}]
 
 
 def test_the_table_tells_how_each_one_ended_and_its_whole_name() -> None:
