@@ -51,7 +51,7 @@ class Queues:
             "totals": _totals(rows),
             "count": len(chosen),
             "first": first,
-            "queues": chosen[first : first + ON_A_PAGE],
+            "queues": [row | {"links": _links(row)} for row in chosen[first : first + ON_A_PAGE]],
             "pages": -(-len(chosen) // ON_A_PAGE),
             "page": first // ON_A_PAGE + 1,
             "describing": not self._sources.admission.described.is_set(),
@@ -76,8 +76,9 @@ def _row(
     spec: FunctionSpec, device: Device, pool: PoolState | None, depth: Depth, told_above: bool
 ) -> dict[str, Any]:
     counts = pool.replicas if pool else ReplicaCounts()
-    of = {"function": spec.name, "device": device}
-    return of | {
+    return {
+        "function": spec.name,
+        "device": device,
         "queue": queue_name(spec.name, device),
         "simulated": pool is not None and pool.simulated,
         "ready": depth.ready,
@@ -94,14 +95,18 @@ def _row(
         "running": counts.running,
         "most": pool.most if pool else 0,
         "waiting": waiting_view(device, pool, depth),
-        "links": {
-            "invocations": f"/invocations?{urlencode(of)}",
-            "queued": f"/invocations?{urlencode(of | {'status': 'queued'})}",
-            "running": f"/invocations?{urlencode(of | {'status': 'running'})}",
-            "dead": f"/queues/dead?{urlencode({'function': spec.name})}",
-            "replicas": f"/replicas?{urlencode({'function': spec.name})}",
-            "scaling": f"/scaling?{urlencode(of)}",
-        },
+    }
+
+
+def _links(row: dict[str, Any]) -> dict[str, str]:
+    of = {"function": row["function"], "device": row["device"]}
+    return {
+        "invocations": f"/invocations?{urlencode(of)}",
+        "queued": f"/invocations?{urlencode(of | {'status': 'queued'})}",
+        "running": f"/invocations?{urlencode(of | {'status': 'running'})}",
+        "dead": f"/queues/dead?{urlencode({'function': row['function']})}",
+        "replicas": f"/replicas?{urlencode({'function': row['function']})}",
+        "scaling": f"/scaling?{urlencode(of)}",
     }
 
 
