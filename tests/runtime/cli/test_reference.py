@@ -143,7 +143,7 @@ def test_the_page_shows_everything_and_no_markup_of_the_user_is_taken() -> None:
         "Train [bold]something[/bold].",
         "Trained | bytes (application/octet-stream)",
         "of the last epoch",
-        "3.5 × (simulated GPU): cpu 7 s, gpu 2 s",
+        "3.5 × (3 to 4.25) on a simulated GPU, same inputs: cpu 7 s, gpu 2 s, medians",
         "no GPU here",
         "2 (1 busy, 1 starting)",
         "0 to all slots",
