@@ -38,7 +38,7 @@ def curve(name: str, xname: str, x: Sequence[float], y: Sequence[float | None]) 
         kept.append(len(y) - 1)
     tone = "accent" if "loss" in name.lower() else "good"
     xs, ys = [x[i] for i in kept], [y[i] for i in kept]
-    words = name.replace("_", " ")
+    words = name.replace("_", " ").encode(errors="replace").decode()  # JSON has half characters
     return {
         "kind": "lines",
         "title": words[:1].upper() + words[1:],

@@ -5,8 +5,10 @@ Never more than SHOWN bytes of a result are put into a page; the rest is behind 
 
 import asyncio
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, Literal
 
 from console import curves
@@ -21,6 +23,9 @@ WIDE = 80  # characters of a list that stays on one line
 IMAGES = frozenset(  # what browsers show in an <img>, and which runs no script there
     f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "avif", "bmp", "svg+xml")
 )
+
+LONE = re.compile("[\ud800-\udfff]")  # half a character: JSON may escape one, a page cannot hold it
+_encode = json.JSONEncoder().encode
 
 Kind = Literal["pending", "nothing", "number", "json", "text", "image", "bytes", "failure"]
 
@@ -123,9 +128,9 @@ def laid_out(data: bytes, size: int | None = None) -> tuple[str, bool]:
         return _text(data, FIRST), False
     try:
         text = _laid_out(json.loads(data))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, _TooLong):
         return _text(data), True
-    return text if len(text) <= SHOWN else _text(data), True
+    return text, True
 
 
 def _shown(
@@ -190,20 +195,47 @@ def _text(data: bytes, most: int | None = None) -> str:
 # ── laying out JSON ───────────────────────────────────────────────────────────────────────────
 
 
-def _laid_out(value: Any, depth: int = 0) -> str:
-    """JSON indented by two, but lists of plain values on lines as long as they need."""
+class _TooLong(Exception):
+    """Laid out, it would be more than a page should hold."""
+
+
+def _laid_out(value: Any) -> str:
+    """JSON indented by two, but lists of plain values on lines as long as they need.
+
+    RecursionError where it is too deep for that; _TooLong as soon as that is known.
+    """
+    pieces: list[str] = []
+    room = SHOWN
+    for piece in _pieces(value, 0):
+        pieces.append(piece)
+        room -= len(piece)
+        if room < 0:
+            raise _TooLong
+    return "".join(pieces)
+
+
+def _pieces(value: Any, depth: int) -> Iterator[str]:
     if depth > DEEP:
         raise RecursionError
+    inner, outer = "\n" + "  " * (depth + 1), "\n" + "  " * depth
     if not isinstance(value, dict | list) or not value:
-        return _plain(value)
-    inner, outer = "  " * (depth + 1), "  " * depth
-    if isinstance(value, dict):
-        pairs = [f"{inner}{_plain(k)}: {_laid_out(v, depth + 1)}" for k, v in value.items()]
-        return "{\n" + ",\n".join(pairs) + f"\n{outer}}}"
-    if not any(isinstance(item, dict | list) for item in value):
-        return _on_lines([_plain(item) for item in value], inner, outer)
-    items = [f"{inner}{_laid_out(item, depth + 1)}" for item in value]
-    return "[\n" + ",\n".join(items) + f"\n{outer}]"
+        yield _plain(value)
+    elif isinstance(value, dict):
+        comma = "{"
+        for key, item in value.items():
+            yield f"{comma}{inner}{_plain(key)}: "
+            yield from _pieces(item, depth + 1)
+            comma = ","
+        yield f"{outer}}}"
+    elif any(isinstance(item, dict | list) for item in value):
+        comma = "["
+        for item in value:
+            yield f"{comma}{inner}"
+            yield from _pieces(item, depth + 1)
+            comma = ","
+        yield f"{outer}]"
+    else:
+        yield _on_lines([_plain(item) for item in value], inner, outer)
 
 
 def _on_lines(items: Sequence[str], inner: str, outer: str) -> str:
@@ -218,9 +250,15 @@ def _on_lines(items: Sequence[str], inner: str, outer: str) -> str:
             line = ""
         line += f"{item}, "
     lines.append(line)
-    text = "\n".join(f"{inner}{line.rstrip()}" for line in lines)
-    return f"[\n{text.rstrip(',')}\n{outer}]"
+    text = "".join(f"{inner}{line.rstrip()}" for line in lines)
+    return f"[{text.rstrip(',')}{outer}]"
 
 
 def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """JSON of a value that holds no others."""
+    if isinstance(value, str):
+        text = encode_basestring(value)
+        return encode_basestring_ascii(value) if LONE.search(text) else text
+    if isinstance(value, dict | list):
+        return "{}" if isinstance(value, dict) else "[]"
+    return _encode(value)

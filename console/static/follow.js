@@ -14,7 +14,8 @@
   const TERMINAL = ["succeeded", "failed", "timed_out", "cancelled", "dead"];
 
   const parts = (region) => ({
-    told: region.querySelector("[data-told]"),
+    told: region.querySelector("[data-told]"), // said aloud, and so only when its status changes
+    done: region.querySelector("[data-done]"),
     fraction: region.querySelector("[data-fraction]"),
     values: region.querySelector("[data-values]"),
     charts: region.querySelector("[data-charts]"),
@@ -154,7 +155,7 @@
       if (told.fraction !== null) {
         at.fraction.hidden = false;
         at.fraction.value = told.fraction;
-        this.#say(`${Math.round(told.fraction * 100)} % done.`);
+        at.done.textContent = `${Math.round(told.fraction * 100)} % done.`;
       }
       at.values.hidden = !told.latest.size;
       at.values.replaceChildren(...[...told.latest].map(([name, text]) => fact(name, text)));

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.curves import MOST, POINTS, curve, of_result
+
+PROPERTY = settings(deadline=None)
 
 
 def test_losses_are_a_curve_counted_in_epochs() -> None:
@@ -36,6 +38,7 @@ def test_what_is_no_list_of_numbers_is_no_curve() -> None:
     assert not list(of_result({"odd": [1.0, 2.0, float("nan")], "empty": [None, None, None]}))
 
 
+@PROPERTY
 @given(st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=5000))
 def test_a_long_curve_is_thinned_and_always_keeps_its_ends(y: list[float]) -> None:
     chart = curve("loss", "step", range(len(y)), y)
@@ -53,6 +56,7 @@ json_values = st.recursive(
 )
 
 
+@PROPERTY
 @given(json_values)
 def test_any_result_can_be_looked_at(value: Any) -> None:
     for chart in of_result(value):

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.filters import NAMES, Filters
@@ -11,6 +11,7 @@ from runtime.errors import InvalidInput
 from runtime.model import Status
 from runtime.search import Wanted
 
+PROPERTY = settings(deadline=None)
 NOW = 1_000_000.0
 
 
@@ -60,6 +61,7 @@ def test_what_cannot_be_understood_names_its_field(field: str, text: str) -> Non
         Filters.of({field: text}).wanted(NOW)
 
 
+@PROPERTY
 @given(st.dictionaries(st.sampled_from(NAMES), st.text()))
 def test_a_url_always_keeps_a_view(query: dict[str, str]) -> None:
     filters = Filters.of(query)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console import render
@@ -13,6 +13,7 @@ from console.outcome import FIRST, SHOWN, Outcome, laid_out, outcome, outcome_of
 from runtime.blobs import Blobs
 from runtime.model import JSON, Failure, Invocation, Message, Part, Payload, Status
 
+PROPERTY = settings(deadline=None)
 ID = "0198f3a1c0de7000a000000000000001"
 
 
@@ -153,6 +154,14 @@ def test_what_is_no_json_for_us_is_shown_as_it_came(data: bytes) -> None:
     drawn(shown)
 
 
+def test_half_a_character_is_shown_as_it_was_escaped() -> None:
+    shown = outcome(
+        record(part(b'{"\\ud800": ["\\udfff", "\\ud83d\\ude00"], "l\\ud800": [3, 2, 1]}'))
+    )
+    assert shown.text and '"\\ud800": ["\\udfff", "\N{GRINNING FACE}"]' in shown.text
+    assert drawn(shown).encode()
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=9), inner),
@@ -160,12 +169,14 @@ json_values = st.recursive(
 )
 
 
+@PROPERTY
 @given(json_values)
 def test_what_is_laid_out_always_says_the_same(value: Any) -> None:
     text, whole = laid_out(json.dumps(value).encode())
     assert whole and json.loads(text) == value
 
 
+@PROPERTY
 @given(st.integers(1, 40_000), st.integers(0, 58))
 def test_a_page_never_holds_more_than_so_much_of_a_result(items: int, depth: int) -> None:
     data = b"[" * depth + b"[" + b"{}," * items + b"{}]" + b"]" * depth

@@ -3,12 +3,13 @@
 import subprocess
 import sysconfig
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.traceback import OURS, folded
 from runtime.failure import describe_failure
 
+PROPERTY = settings(deadline=None)
 LIBRARY = (
     '  File "/x/lib/python3.11/site-packages/torch/nn.py", line 7, in forward\n    return f(x)'
 )
@@ -52,6 +53,7 @@ lines = st.lists(
 )
 
 
+@PROPERTY
 @given(lines.map("\n".join))
 def test_no_line_is_ever_lost(text: str) -> None:
     assert "\n".join(fold.text for fold in folded(text)) == text.rstrip("\n")

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console import render
@@ -12,6 +12,7 @@ from console.waterfall import Kind, Waterfall, waterfall
 from runtime.lifeline import ReplicaLife
 from runtime.model import TERMINAL, Attempt, Failure, Invocation, Message, Payload, Status
 
+PROPERTY = settings(deadline=None)
 BEGAN = 1_000.0  # unix seconds
 
 
@@ -192,6 +193,7 @@ def records(draw: st.DrawFn) -> tuple[Invocation, list[Attempt], float, ReplicaL
     return invocation, attempts, BEGAN + draw(offsets), draw(st.none() | lives)
 
 
+@PROPERTY
 @given(records())
 def test_parts_always_add_up_to_the_whole_and_none_is_negative(
     given: tuple[Invocation, list[Attempt], float, ReplicaLife | None],
@@ -214,6 +216,7 @@ def test_parts_always_add_up_to_the_whole_and_none_is_negative(
             assert together == pytest.approx(part.seconds)
 
 
+@PROPERTY
 @given(
     wait=st.floats(0, 1e4),
     run=st.floats(0, 1e4),
