@@ -75,7 +75,9 @@ class Bucket(NamedTuple):
 class Cell:
     """One function on one device within one bucket; cells of the same bucket add up.
 
-    Counts are of invocations that ended within it, gauges the most there were at once.
+    Counts are of invocations that ended within it.  Gauges are those of one instant in it: messages
+    when there were the most, replicas when there were the most (of as many, when the most were
+    busy), so that they may be stacked.
     """
 
     statuses: dict[str, int] = field(default_factory=dict)  # terminal statuses → counts
@@ -88,9 +90,9 @@ class Cell:
     ready: int = 0  # messages
     unacknowledged: int = 0
     dead: int = 0
-    starting: int = 0  # replicas
+    busy: int = 0  # replicas
+    starting: int = 0
     idle: int = 0
-    busy: int = 0
     draining: int = 0
 
     def __add__(self, other: "Cell") -> "Cell":
@@ -103,8 +105,17 @@ class Cell:
             _sum(self.start, other.start),
             self.cold + other.cold,
             self.simulated + other.simulated,
-            *(max(getattr(self, name), getattr(other, name)) for name in GAUGES),
+            *max(self._messages(), other._messages())[1:],
+            max(self.dead, other.dead),
+            *max(self._replicas(), other._replicas())[1:],
         )
+
+    def _messages(self) -> tuple[int, ...]:
+        return self.ready + self.unacknowledged, self.ready, self.unacknowledged
+
+    def _replicas(self) -> tuple[int, ...]:
+        total = self.starting + self.idle + self.busy + self.draining
+        return total, self.busy, self.starting, self.idle, self.draining
 
     def count(self, invocation: Invocation) -> None:
         """Take in one that is terminal."""
@@ -150,7 +161,6 @@ class Cell:
 
 
 BINS = ("total", "run", "queue", "start")
-GAUGES = ("ready", "unacknowledged", "dead", "starting", "idle", "busy", "draining")
 _NAMES = tuple(each.name for each in fields(Cell))
 
 

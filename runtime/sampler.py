@@ -118,6 +118,8 @@ class Sampler:
         depth = self._fleet.depth(queue_name(function, device))
         seen = Cell(ready=depth.ready, unacknowledged=depth.unacknowledged, dead=depth.dead)
         if pool is not None:
+            # RabbitMQ tells what is unacknowledged only by its management API, where that is set.
+            seen.unacknowledged = max(seen.unacknowledged, pool.in_hand)
             counts = pool.replicas
             seen.starting, seen.idle = counts.starting, counts.ready
             seen.busy, seen.draining = counts.busy, counts.draining

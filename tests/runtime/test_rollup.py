@@ -192,3 +192,13 @@ def test_every_width_always_counts_every_one_once_in_the_bucket_where_it_ended(
 def test_one_that_ended_at_no_instant_still_counts(odd: float) -> None:
     ended = replace(make(), finished_at=odd)
     assert Bucket(5, 0, "noop", "cpu") in counted([ended])
+
+
+def test_the_replicas_of_a_cell_are_those_of_one_instant() -> None:
+    both = Cell(busy=0, idle=3) + Cell(busy=2, idle=1) + Cell(busy=1, starting=1)
+    assert (both.busy, both.idle, both.starting) == (2, 1, 0)
+
+
+def test_the_messages_of_a_cell_are_those_of_one_instant() -> None:
+    both = Cell(ready=4, unacknowledged=0) + Cell(ready=0, unacknowledged=3)
+    assert (both.ready, both.unacknowledged) == (4, 0)
