@@ -110,10 +110,10 @@ class Cell:
             *max(self._replicas(), other._replicas())[1:],
         )
 
-    def _messages(self) -> tuple[int, ...]:
+    def _messages(self) -> tuple[int, int, int]:
         return self.ready + self.unacknowledged, self.ready, self.unacknowledged
 
-    def _replicas(self) -> tuple[int, ...]:
+    def _replicas(self) -> tuple[int, int, int, int, int]:
         total = self.starting + self.idle + self.busy + self.draining
         return total, self.busy, self.starting, self.idle, self.draining
 
