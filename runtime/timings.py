@@ -23,4 +23,7 @@ def timings(
     if cold and process.ready_at is not None:
         start = max(0.0, process.ready_at - max(message.created_at, process.spawned_at))
     spent = {"queue": max(0.0, waited - start), "start": start, "run": outcome.run}
-    return spent | outcome.phases if outcome.phases else spent
+    if not outcome.phases:
+        return spent
+    # What was measured here stays, whatever the function calls its phases.
+    return spent | {name: took for name, took in outcome.phases.items() if name not in spent}
