@@ -17,6 +17,7 @@ from runtime.model import Device, queue_name
 
 AUTHENTICATION = "lumbre-rabbitmq"  # the TriggerAuthentication that knows the broker's URL
 MAX_NAME = 63  # characters: KEDA puts a ScaledObject's name into a label (RFC 1123)
+DEFAULT_MOST = 100  # replicas, as KEDA has it
 MAX_WINDOW = 3600  # seconds, the HPA's most
 FAILURES = 3  # readings that fail in a row before the fallback counts
 RATE_PERIOD = 15  # seconds, as the HPA's own defaults have it
@@ -40,7 +41,7 @@ def resource_name(function: str, device: Device) -> str:
 
 
 def scaled_object(
-    function: str, device: Device, scaling: Scaling, max_replicas: int
+    function: str, device: Device, scaling: Scaling, max_replicas: int = DEFAULT_MOST
 ) -> dict[str, Any]:
     """The ScaledObject of one function on one device.
 

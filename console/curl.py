@@ -17,7 +17,7 @@ from console.body import as_text
 from runtime.function import FunctionSpec
 from runtime.model import JSON
 
-LINE = 88  # characters; a longer command is broken before its options
+LINE = 72  # characters; a longer command is broken before its options
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 # What curl says of itself by a file's name (its manual, under --form).
 KNOWN = {".gif", ".jpg", ".jpeg", ".png", ".svg", ".txt", ".htm", ".html", ".pdf", ".xml"}

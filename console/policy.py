@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autoscaler.keda import as_yaml, scaled_object
+from autoscaler.keda import DEFAULT_MOST, as_yaml, scaled_object
 from console import numbers
 from runtime.function import FunctionSpec, Scaling
 from runtime.model import Device
@@ -11,22 +11,22 @@ from runtime.model import Device
 LONGEST = 900.0  # seconds
 
 
-def policy_view(spec: FunctionSpec, device: Device, most: int) -> dict[str, Any]:
-    """The scaling of one device; `most` is how many replicas there is hardware for here."""
-    scaling = spec.scaling[device]
-    fits = spec.timeout <= LONGEST
-    text = as_yaml(scaled_object(spec.name, device, scaling, most)) if fits else None
+def policy_view(spec: FunctionSpec, device: Device, most: int | None) -> dict[str, Any]:
+    """The scaling of one device; `most` is how many replicas there is hardware for, if known."""
+    scaling, text = spec.scaling[device], None
+    if spec.timeout <= LONGEST:
+        text = as_yaml(scaled_object(spec.name, device, scaling, most or DEFAULT_MOST))
     return {"device": device, "words": policy_words(scaling, most), "yaml": text}
 
 
-def policy_words(scaling: Scaling, most: int) -> list[str]:
+def policy_words(scaling: Scaling, most: int | None) -> list[str]:
     """What the fields mean, one sentence for each thing that happens."""
-    least, highest = scaling.min_replicas, scaling.max_replicas or most
+    least = scaling.min_replicas
     return [
         _rest(least, scaling.activation),
         f"From then on there is one replica for every {_messages(scaling.target)} that"
         f" {'waits or runs' if scaling.target == 1 else 'wait or run'},"
-        f" at most {numbers.count(highest)}{_own(scaling)}.",
+        f" at most {_most(scaling, most)}.",
         f"The queue is looked at every {span(scaling.polling_interval)}, and here at once when a"
         " message comes to an empty queue.",
         f"Fewer replicas are kept once fewer would have been enough for"
@@ -55,8 +55,11 @@ def _messages(amount: float) -> str:
     return "message" if amount == 1 else f"{amount:g} messages"
 
 
-def _own(scaling: Scaling) -> str:
-    return "" if scaling.max_replicas else " (what there is room for here)"
+def _most(scaling: Scaling, most: int | None) -> str:
+    if scaling.max_replicas:
+        return numbers.count(scaling.max_replicas)
+    room = "as many as there is hardware for"
+    return f"{numbers.count(most)} ({room} here)" if most else room
 
 
 def span(seconds: float) -> str:

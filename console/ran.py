@@ -42,7 +42,8 @@ class Together:
     """The same input on both devices."""
 
     ratio: float | None  # CPU run time over GPU run time; None until both succeeded
-    agree: Agreement | None  # None where the results cannot be compared
+    alike: list[str] | None  # members of the results that agree; None where nothing is known …
+    unlike: list[str] | None  # … and those that do not; a result that has no members is its own
     simulated: bool
     over: bool
 
@@ -83,9 +84,15 @@ def together(invocations: Sequence[Invocation], shown: Sequence[Ran]) -> Togethe
     simulated = any(each.simulated for each in shown)
     cpu, gpu = by_device["cpu"], by_device["gpu"]
     if not (cpu.terminal and gpu.terminal):
-        return Together(None, None, simulated, over=False)
+        return Together(None, None, None, simulated, over=False)
     told = compared(cpu, gpu)
-    return Together(told["speedup"], told["agree"], simulated, over=True)
+    agree: Agreement | None = told["agree"]
+    if agree is None:
+        return Together(told["speedup"], None, None, simulated, over=True)
+    by_name = agree if isinstance(agree, dict) else {"the result": agree}
+    alike = [name for name, same in by_name.items() if same]
+    unlike = [name for name, same in by_name.items() if not same]
+    return Together(told["speedup"], alike, unlike, simulated, over=True)
 
 
 async def _life(sources: Sources, invocation: Invocation) -> ReplicaLife | None:

@@ -106,6 +106,8 @@ def _number(schema: Schema, whole: bool, many: bool) -> str:
     ]
     if bounds and bounds[0].startswith("to "):
         bounds[0] = f"up to {_amount(schema['maximum'])}"
+    if "exclusiveMaximum" in schema and len(bounds) > 1:
+        bounds[-1] = f"to {bounds[-1]}"
     if len(bounds) == 1 and "minimum" in schema:
         bounds[0] += " on"
     if "multipleOf" in schema:

@@ -201,6 +201,7 @@ def test_run_on_both_starts_the_same_input_on_each_device(client: httpx.Client) 
     shown = eventually(lambda: _together(client, started))
     assert shown.count("Where the time went") == 2
     assert "simulated" in shown
+    assert "The same on both, to within a thousandth: files, text, word." in shown
     assert "device=compare" in command(shown)
 
 

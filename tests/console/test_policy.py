@@ -17,9 +17,14 @@ def test_a_function_that_never_rests() -> None:
     words = policy_words(Scaling(min_replicas=1, target=1), most=8)
     assert words[0] == "At least 1 replica always is there."
     assert (
-        "for every message that waits or runs, at most 8 (what there is room for here)" in words[1]
+        "for every message that waits or runs, at most 8 (as many as there is hardware for here)"
+        in words[1]
     )
     assert not any("last replica" in sentence for sentence in words)
+
+
+def test_a_device_that_is_not_here_has_no_number_of_its_own() -> None:
+    assert "at most as many as there is hardware for." in policy_words(Scaling(), None)[1]
 
 
 def test_an_activation_is_said() -> None:
