@@ -1,6 +1,6 @@
 """Charts of what ended lately: throughput, times, and who did how much with what outcome.
 
-Pure functions from a window of rollups to what `ui.figure` shows: a title, a sentence that says
+Pure functions from the digest of a window to what `ui.figure` shows: a title, a sentence that says
 what is to be seen, the data that `static/chart.js` draws, and a table of the same numbers.  Where
 there is nothing to draw, `empty` says why instead.
 """
@@ -8,16 +8,15 @@ there is nothing to draw, `empty` says why instead.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from console import buckets, numbers
-from console.buckets import Bins, merged
-from runtime.history import Window
+from console import numbers
+from console.digest import Bins, Digest, merged
 from runtime.model import DEVICES, Device, Status
-from runtime.rollup import Cell, bin_bounds, quantile
+from runtime.rollup import bin_bounds, quantile
 
 Chart = dict[str, Any]
 
 STATUSES = (Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.DEAD)
-MOST_ROWS = 40  # of a table: the latest; the rest is in the chart's CSV
+MOST_ROWS = 30  # of a table: the latest; the rest is in the chart's CSV
 MOST_ITEMS = 10  # bars of a distribution: the largest, and one for all others
 MOST_BARS = 60  # of a histogram
 SHORTEST = 5e-6  # seconds: where the first bin begins, as a logarithmic scale has no zero
@@ -26,14 +25,14 @@ TELLING = 20  # invocations in each half of a window, for a word on how times ch
 CHANGED = 1.5  # … and how many times as long they took
 
 
-def throughput(window: Window, span: str, now: float) -> Chart:
+def throughput(digest: Digest, span: str, now: float) -> Chart:
     """How many invocations ended a second, by status."""
     title = "Throughput"
-    counts = buckets.ended(window)
+    counts = {status: digest.ended(status) for status in STATUSES}
     total = sum(map(sum, counts.values()))
     if not total:
         return _empty(title, f"No invocation ended in the last {span}.")
-    took = _durations(window, now)
+    took = _durations(digest, now)
     good = sum(counts[Status.SUCCEEDED])
     series = [
         {
@@ -52,73 +51,68 @@ def throughput(window: Window, span: str, now: float) -> Chart:
     caption = f"{_invocations(total)} ended in the last {span}; {share} succeeded."
     shown = [status for status in STATUSES if any(counts[status])]
     rows = [
-        [_at(window, place), *(numbers.count(counts[status][place]) for status in shown)]
-        for place in range(window.count)
-        if any(counts[status][place] for status in shown)
+        [_at(digest, place), *(numbers.count(counts[status][place]) for status in shown)]
+        for place in _latest(sum(row) for row in zip(*counts.values(), strict=True))
     ]
     return {
         "kind": "series",
         "title": title,
         "caption": caption,
-        "data": {"points": buckets.points(window)[: len(took)], "series": series, "unit": "rate"},
-        "table": _latest(["from", *map(words, shown)], rows),
+        "data": {"points": digest.points()[: len(took)], "series": series, "unit": "rate"},
+        "table": {"columns": ["from", *map(words, shown)], "rows": rows},
     }
 
 
-def percentiles(window: Window, span: str) -> Chart:
+def percentiles(digest: Digest, span: str) -> Chart:
     """The times that half of all took at most, and 95 % of all, by device over time."""
     title = "Times by device"
-    found = {device: buckets.times(window, [device]) for device in DEVICES}
+    found = {device: digest.times(device) for device in DEVICES}
     found = {device: bins for device, bins in found.items() if any(bins)}
     if not found:
         return _empty(
             title, f"No invocation succeeded in the last {span}, so there is no time to show."
         )
-    names = {device: device_words(device, window) for device in found}
+    names = {device: device_words(device, digest) for device in found}
     series: list[dict[str, Any]] = [
         {
             "name": f"{names[device]} {name}",
-            "values": [quantile(bins, q) for bins in found[device]],
+            "values": digest.quantiles(device, q),
             "tone": device,
             "faint": name == "p50",
         }
         for device in found
         for name, q in (("p50", 0.5), ("p95", 0.95))
     ]
-    said = [_percentiles_said(names[device], bins) for device, bins in found.items()]
+    said = [_percentiles_said(names[device], digest.all_times(device)) for device in found]
     changes = [_change_said(names[device], bins) for device, bins in found.items()]
     rows = [
-        [_at(window, place)] + [numbers.seconds(each["values"][place]) for each in series]
-        for place in range(window.count)
-        if any(bins[place] for bins in found.values())
+        [_at(digest, place), *(numbers.seconds(each["values"][place]) for each in series)]
+        for place in _latest(map(any, zip(*found.values(), strict=True)))
     ]
     return {
         "kind": "series",
         "title": title,
         "caption": " ".join([*said, *filter(None, changes)]),
         "data": {
-            "points": buckets.points(window),
+            "points": digest.points(),
             "series": series,
             "unit": "seconds",
             "log": True,
         },
-        "table": _latest(["from", *(each["name"] for each in series)], rows),
+        "table": {"columns": ["from", *(each["name"] for each in series)], "rows": rows},
     }
 
 
-def histogram(window: Window, span: str) -> Chart:
+def histogram(digest: Digest, span: str) -> Chart:
     """How many invocations took how long from acceptance to their end, by device."""
     title = "How long invocations take"
-    found = {
-        device: merged(cell.total for cell in buckets.cells_of(window, device))
-        for device in DEVICES
-    }
+    found = {device: digest.all_times(device) for device in DEVICES}
     found = {device: bins for device, bins in found.items() if bins}
     if not found:
         return _empty(
             title, f"No invocation succeeded in the last {span}, so there is no time to show."
         )
-    names = {device: device_words(device, window) for device in found}
+    names = {device: device_words(device, digest) for device in found}
     edges, counts = binned(found)
     marks = [
         {"at": at, "text": f"p{q:g}", "tone": device}
@@ -157,23 +151,23 @@ def histogram(window: Window, span: str) -> Chart:
     }
 
 
-def distribution(window: Window, span: str) -> Chart:
+def distribution(digest: Digest, span: str) -> Chart:
     """How many invocations ended, by function, device and status."""
     title = "Who ran what, and how it ended"
     found = {
-        (device, function): _statuses(cells) for (function, device), cells in window.cells.items()
+        (device, function): total.statuses for (function, device), total in digest.totals.items()
     }
     totals = {key: sum(parts.values()) for key, parts in found.items() if sum(parts.values())}
     if not totals:
         return _empty(title, f"No invocation ended in the last {span}.")
     largest = sorted(totals, key=lambda key: (-totals[key], key))
-    names = {device: device_words(device, window) for device in DEVICES}
+    names = {device: device_words(device, digest) for device in DEVICES}
     items = [
         {"name": f"{device.upper()} {function}", "parts": _parts(found[device, function])}
         for device, function in largest[:MOST_ITEMS]
     ]
     if rest := largest[MOST_ITEMS:]:
-        together = _added(found[key] for key in rest)
+        together = merged(found[key] for key in rest)
         items.append({"name": f"{len(rest):,} others", "parts": _parts(together)})
     device, function = largest[0]
     total = sum(totals.values())
@@ -221,15 +215,15 @@ def binned(found: Mapping[Device, Bins]) -> tuple[list[float], dict[Device, list
     return edges, counts
 
 
-def device_words(device: Device, window: Window) -> str:
+def device_words(device: Device, digest: Digest) -> str:
     """CPU or GPU; and that the GPU was a CPU in disguise, where it was."""
     if device == "cpu":
         return "CPU"
-    cells = buckets.cells_of(window, device)
-    simulated = sum(cell.simulated for cell in cells)
+    totals = [total for key, total in digest.totals.items() if key[1] == device]
+    simulated = sum(total.simulated for total in totals)
     if not simulated:
         return "GPU"
-    ended = sum(sum(cell.statuses.values()) for cell in cells)
+    ended = sum(sum(total.statuses.values()) for total in totals)
     return "GPU (simulated)" if simulated >= ended else "GPU (partly simulated)"
 
 
@@ -249,26 +243,25 @@ def _invocations(count: int) -> str:
     return f"{count:,} invocation{'' if count == 1 else 's'}"
 
 
-def _at(window: Window, place: int) -> str:
-    return numbers.instant(window.start + place * window.width).replace(".000Z", "Z")
+def _at(digest: Digest, place: int) -> str:
+    return numbers.instant(digest.start + place * digest.width).replace(".000Z", "Z")
 
 
-def _latest(columns: list[str], rows: list[list[str]]) -> dict[str, Any]:
-    """The latest rows, newest first."""
-    return {"columns": columns, "rows": rows[::-1][:MOST_ROWS]}
+def _latest(there: Iterable[object]) -> list[int]:
+    """The latest places where there is something, newest first: the rows of a table."""
+    return [place for place, what in enumerate(there) if what][: -MOST_ROWS - 1 : -1]
 
 
-def _durations(window: Window, now: float) -> list[float]:
+def _durations(digest: Digest, now: float) -> list[float]:
     """How long each bucket has lasted, in seconds, without one that has hardly begun."""
-    took = [float(window.width)] * window.count
-    passed = now - (window.start + (window.count - 1) * window.width)
-    if passed < window.width:
+    took = [float(digest.width)] * digest.count
+    passed = now - (digest.start + (digest.count - 1) * digest.width)
+    if passed < digest.width:
         took[-1] = passed
-    return took if took[-1] >= HARDLY_BEGUN * window.width else took[:-1]
+    return took if took[-1] >= HARDLY_BEGUN * digest.width else took[:-1]
 
 
-def _percentiles_said(name: str, by_bucket: Sequence[Bins]) -> str:
-    bins = merged(by_bucket)
+def _percentiles_said(name: str, bins: Bins) -> str:
     half, most = numbers.seconds(quantile(bins, 0.5)), numbers.seconds(quantile(bins, 0.95))
     return f"On the {name}, half took up to {half} and 95 % up to {most}."
 
@@ -284,18 +277,6 @@ def _change_said(name: str, by_bucket: Sequence[Bins]) -> str | None:
         return None
     verb = "fell" if after < before else "rose"
     return f"p95 on the {name} {verb} from {numbers.seconds(before)} to {numbers.seconds(after)}."
-
-
-def _statuses(cells: Iterable[Cell | None]) -> dict[str, int]:
-    return _added(cell.statuses for cell in cells if cell is not None)
-
-
-def _added(many: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for counts in many:
-        for status, count in counts.items():
-            total[status] = total.get(status, 0) + count
-    return total
 
 
 def _parts(counts: Mapping[str, int]) -> list[dict[str, Any]]:

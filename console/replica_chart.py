@@ -1,28 +1,26 @@
 """The chart that explains serverless: how much waits, over how many replicas there are, and why.
 
-A pure function from a window of rollups; `console.charts` says what a chart is.
+A pure function from the digest of a window; `console.charts` says what a chart is.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from console import buckets, numbers
-from console.buckets import Row
+from console import numbers
 from console.charts import Chart, device_words
-from runtime.history import Window
+from console.digest import Digest, Row
 from runtime.ledger import ScalingDecision
-from runtime.model import DEVICES
 
 MOST_MARKS = 40  # decisions that are marked: the latest
-MOST_ROWS = 40  # of the table: the latest changes
+MOST_ROWS = 30  # of the table: the latest changes
 
 
-def replicas(window: Window, span: str) -> Chart:
+def replicas(digest: Digest, span: str) -> Chart:
     """Backlog and replicas on one axis of time, marked where the number of replicas changed."""
     title = "Backlog and replicas"
-    waiting, running = buckets.gauge(window, "ready"), buckets.gauge(window, "unacknowledged")
-    starting, draining = buckets.gauge(window, "starting"), buckets.gauge(window, "draining")
-    serving = {device: buckets.serving(window, device) for device in DEVICES}
+    waiting, running = digest.gauge("ready"), digest.gauge("unacknowledged")
+    starting, draining = digest.gauge("starting"), digest.gauge("draining")
+    serving = digest.serving
     there = [starting, draining, *serving.values()]
     if not any(map(any, (waiting, running, *there))):
         empty = (
@@ -30,7 +28,7 @@ def replicas(window: Window, span: str) -> Chart:
             " something to run, and end some time after."
         )
         return {"title": title, "caption": "", "empty": empty}
-    names = {device: device_words(device, window) for device in DEVICES}
+    names = {device: device_words(device, digest) for device in serving}
     own = [_series(names[d], d, row, "replicas") for d, row in serving.items() if any(row)]
     own.append(_series("starting", "start", starting, "replicas"))
     if any(draining):
@@ -42,21 +40,21 @@ def replicas(window: Window, span: str) -> Chart:
     return {
         "kind": "steps",
         "title": title,
-        "caption": _said(window.decisions, _sum(waiting, running), _sum(*there), span),
+        "caption": _said(digest.decisions, _sum(waiting, running), _sum(*there), span),
         "data": {
-            "points": buckets.points(window),
+            "points": digest.points(),
             "panels": [
                 {"name": "invocations in the queues", "unit": "count", "series": backlog},
                 {"name": "replicas", "unit": "count", "series": own},
             ],
             "marks": [
                 {"at": int(made.at * 1000), "text": words(made)}
-                for made in window.decisions[-MOST_MARKS:]
+                for made in digest.decisions[-MOST_MARKS:]
             ],
         },
         "table": {
             "columns": ["at", "function", "device", "replicas", "backlog", "reason"],
-            "rows": [_row(made) for made in window.decisions[: -MOST_ROWS - 1 : -1]],
+            "rows": [_row(made) for made in digest.decisions[: -MOST_ROWS - 1 : -1]],
         },
     }
 

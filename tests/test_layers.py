@@ -125,7 +125,7 @@ FLOORS: list[set[str]] = [
     {"console.invocations"},
     {f"console.{m}" for m in ("clearings", "depths", "draft", "lifelines", "oldest")},
     {"console.activity", "console.coldstarts", "console.launch", "console.policy", "console.ran"},
-    {"console.functions", "console.function_form", "console.buckets"},
+    {"console.functions", "console.function_form", "console.digest"},
     {"console.charts"},
     {"console.replica_chart", "console.speedup_chart", "console.tiles", "console.welcome"},
     {"console.overview"},

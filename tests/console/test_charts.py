@@ -10,19 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import charts, render
+from console.digest import digest
 from console.replica_chart import replicas
 from runtime.history import MOST_BUCKETS, Window
 from runtime.rollup import Cell, bin_bounds, bin_of
-from tests.console.windows import START, window, windows
+from tests.console.windows import START, few, window, windows
 
 Make = Callable[[Window], charts.Chart]
 
 EACH: list[Make] = [
-    lambda w: charts.throughput(w, "5 min", _end(w)),
-    lambda w: charts.percentiles(w, "5 min"),
-    lambda w: charts.histogram(w, "5 min"),
-    lambda w: charts.distribution(w, "5 min"),
-    lambda w: replicas(w, "5 min"),
+    lambda w: charts.throughput(digest(w), "5 min", _end(w)),
+    lambda w: charts.percentiles(digest(w), "5 min"),
+    lambda w: charts.histogram(digest(w), "5 min"),
+    lambda w: charts.distribution(digest(w), "5 min"),
+    lambda w: replicas(digest(w), "5 min"),
 ]
 
 
@@ -54,6 +55,7 @@ def _rows(chart: charts.Chart) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("make", EACH)
+@few
 @given(given_window=windows())
 def test_a_chart_always_can_be_drawn_and_told(make: Make, given_window: Window) -> None:
     chart = make(given_window)
@@ -70,6 +72,7 @@ def test_a_chart_always_can_be_drawn_and_told(make: Make, given_window: Window) 
     assert "<lumbre-chart" in html and "style=" not in html
 
 
+@few
 @given(windows())
 def test_series_over_time_always_have_a_value_for_each_of_at_most_300_points(
     given_window: Window,
@@ -83,9 +86,10 @@ def test_series_over_time_always_have_a_value_for_each_of_at_most_300_points(
             assert all(len(row["values"]) == len(points) for row in _rows(chart))
 
 
+@few
 @given(windows())
 def test_throughput_always_counts_everything_that_ended(given_window: Window) -> None:
-    chart = charts.throughput(given_window, "5 min", _end(given_window))
+    chart = charts.throughput(digest(given_window), "5 min", _end(given_window))
     if "empty" in chart:
         assert _ended(given_window) == 0
         return
@@ -93,9 +97,10 @@ def test_throughput_always_counts_everything_that_ended(given_window: Window) ->
     assert rates * given_window.width == pytest.approx(_ended(given_window))
 
 
+@few
 @given(windows())
 def test_the_distribution_always_adds_up_however_many_bars_it_has(given_window: Window) -> None:
-    chart = charts.distribution(given_window, "5 min")
+    chart = charts.distribution(digest(given_window), "5 min")
     if "empty" in chart:
         assert _ended(given_window) == 0
         return
@@ -104,11 +109,12 @@ def test_the_distribution_always_adds_up_however_many_bars_it_has(given_window: 
     assert sum(part["value"] for item in items for part in item["parts"]) == _ended(given_window)
 
 
+@few
 @given(windows())
 def test_the_histogram_always_holds_every_success_between_rising_edges(
     given_window: Window,
 ) -> None:
-    chart = charts.histogram(given_window, "5 min")
+    chart = charts.histogram(digest(given_window), "5 min")
     if "empty" in chart:
         assert _succeeded(given_window) == 0
         return
@@ -119,9 +125,10 @@ def test_the_histogram_always_holds_every_success_between_rising_edges(
     assert all(edges[0] <= mark["at"] <= edges[-1] * 1.000001 for mark in chart["data"]["marks"])
 
 
+@few
 @given(windows())
 def test_a_percentile_is_always_within_the_times_it_is_of(given_window: Window) -> None:
-    chart = charts.percentiles(given_window, "5 min")
+    chart = charts.percentiles(digest(given_window), "5 min")
     if "empty" in chart:
         return
     rows = _rows(chart)
@@ -141,13 +148,16 @@ def test_a_percentile_is_always_within_the_times_it_is_of(given_window: Window) 
                 assert low <= p50 <= p95 <= high * 1.000001
 
 
+@few
 @given(st.integers(0, 4), st.floats(0.01, 5))
 def test_a_bucket_that_is_not_over_never_shows_a_rate_that_falls_for_that(
     place: int, passed: float
 ) -> None:
     steady: list[Cell | None] = [Cell(statuses={"succeeded": 50}) for _ in range(4)]
     steady.append(Cell(statuses={"succeeded": round(10 * passed)}))
-    chart = charts.throughput(window({("f", "cpu"): steady}, count=5), "5 min", START + 20 + passed)
+    chart = charts.throughput(
+        digest(window({("f", "cpu"): steady}, count=5)), "5 min", START + 20 + passed
+    )
     values = _rows(chart)[0]["values"]
     assert all(value == pytest.approx(10, rel=0.5) for value in values)
     assert len(values) == (5 if passed >= 5 * charts.HARDLY_BEGUN else 4)
@@ -155,28 +165,28 @@ def test_a_bucket_that_is_not_over_never_shows_a_rate_that_falls_for_that(
 
 def test_an_empty_chart_says_why_it_is_empty() -> None:
     nothing = window()
-    assert charts.throughput(nothing, "5 min", START)["empty"] == (
+    assert charts.throughput(digest(nothing), "5 min", START)["empty"] == (
         "No invocation ended in the last 5 min."
     )
-    assert "succeeded in the last 1 h" in charts.percentiles(nothing, "1 h")["empty"]
-    assert "succeeded in the last 24 h" in charts.histogram(nothing, "24 h")["empty"]
-    assert "ended in the last 5 min" in charts.distribution(nothing, "5 min")["empty"]
+    assert "succeeded in the last 1 h" in charts.percentiles(digest(nothing), "1 h")["empty"]
+    assert "succeeded in the last 24 h" in charts.histogram(digest(nothing), "24 h")["empty"]
+    assert "ended in the last 5 min" in charts.distribution(digest(nothing), "5 min")["empty"]
 
 
 def test_the_caption_of_times_says_how_they_changed() -> None:
     slow, fast = Cell(total={bin_of(0.9): 30}), Cell(total={bin_of(0.12): 30})
-    caption = charts.percentiles(window({("f", "cpu"): [slow, slow, fast, fast]}), "5 min")[
+    caption = charts.percentiles(digest(window({("f", "cpu"): [slow, slow, fast, fast]})), "5 min")[
         "caption"
     ]
     assert "p95 on the CPU fell from 9" in caption
     assert " to 12" in caption
-    steady = charts.percentiles(window({("f", "cpu"): [slow] * 4}), "5 min")["caption"]
+    steady = charts.percentiles(digest(window({("f", "cpu"): [slow] * 4})), "5 min")["caption"]
     assert "fell" not in steady and "rose" not in steady
 
 
 def test_times_are_those_of_each_device_and_a_gap_is_one() -> None:
     cells: list[Cell | None] = [Cell(total={bin_of(0.5): 4}), None, Cell(total={bin_of(0.5): 4})]
-    rows = _rows(charts.percentiles(window({("f", "gpu"): cells}), "5 min"))
+    rows = _rows(charts.percentiles(digest(window({("f", "gpu"): cells})), "5 min"))
     assert [row["name"] for row in rows] == ["GPU p50", "GPU p95"]
     assert [value is None for value in rows[0]["values"]] == [False, True, False, True]
 
@@ -188,15 +198,15 @@ def test_times_are_those_of_each_device_and_a_gap_is_one() -> None:
 def test_a_simulated_gpu_is_named_so_in_every_chart(simulated: int, name: str) -> None:
     cell = Cell({"succeeded": 5}, {bin_of(0.1): 5}, simulated=simulated, busy=1)
     given_window = window({("f", "gpu"): [cell]})
-    assert _rows(charts.percentiles(given_window, "5 min"))[0]["name"] == f"{name} p50"
-    assert _rows(charts.histogram(given_window, "5 min"))[0]["name"] == name
-    assert f"on the {name} " in charts.distribution(given_window, "5 min")["caption"]
-    assert name in [row["name"] for row in _rows(replicas(given_window, "5 min"))]
+    assert _rows(charts.percentiles(digest(given_window), "5 min"))[0]["name"] == f"{name} p50"
+    assert _rows(charts.histogram(digest(given_window), "5 min"))[0]["name"] == name
+    assert f"on the {name} " in charts.distribution(digest(given_window), "5 min")["caption"]
+    assert name in [row["name"] for row in _rows(replicas(digest(given_window), "5 min"))]
 
 
 def test_statuses_keep_their_order_and_those_that_are_not_there_take_no_room() -> None:
     cell = Cell(statuses={"dead": 1, "succeeded": 2, "timed_out": 3})
-    chart = charts.throughput(window({("f", "cpu"): [cell]}), "5 min", START + 20)
+    chart = charts.throughput(digest(window({("f", "cpu"): [cell]})), "5 min", START + 20)
     assert [row["name"] for row in _rows(chart)] == ["succeeded", "timed out", "dead"]
     assert chart["table"]["columns"] == ["from", "succeeded", "timed out", "dead"]
     assert chart["table"]["rows"] == [["2023-11-14T22:20:00Z", "2", "3", "1"]]
@@ -207,7 +217,7 @@ def test_the_smallest_bars_of_a_distribution_are_one() -> None:
     cells: dict[Any, list[Cell | None]] = {
         (f"f{n:02}", "cpu"): [Cell(statuses={"succeeded": n})] for n in range(1, 31)
     }
-    items = charts.distribution(window(cells), "5 min")["data"]["items"]
+    items = charts.distribution(digest(window(cells)), "5 min")["data"]["items"]
     assert items[0]["name"] == "CPU f30"
     assert items[-1]["name"] == "20 others"
     assert items[-1]["parts"] == [
