@@ -15,9 +15,10 @@ import loadtest
 from console.app import see_other
 from console.page import Action, Again, Download, Page, View
 from console.run_comparison import comparison
+from console.run_process import EVENTS, missing
 from console.run_progress import Progress
 from console.run_report import markdown, report
-from console.runs import EVENTS, FILES, RESULTS, Asked, Device, Run, Runs, missing
+from console.runs import FILES, RESULTS, Asked, Device, Run, Runs
 from console.sources import Sources
 from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, TooLarge
 

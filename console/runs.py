@@ -17,12 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from console.run_process import EVENTS, LOG, born, end, launch, missing
 from runtime.errors import ConfigurationError, Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # when it began, in UTC; it sorts
 GRACE = 20.0  # seconds from SIGTERM, on which a run writes what it has, to SIGKILL
-FAREWELL = 5.0  # the same where the gateway ends
 EVERY = 0.25  # seconds between two looks at a run's process
-EVENTS, LOG, PLAN, ASKED = "events.ndjson", "log.txt", "plan.yaml", "run.json"
+PLAN, ASKED = "plan.yaml", "run.json"
 RESULTS = "job_results.json"
 FILES = {  # what may be fetched from a run's folder, and what it is
     RESULTS: "application/json",
@@ -42,9 +41,7 @@ FILES = {  # what may be fetched from a run's folder, and what it is
     PLAN: "text/plain; charset=utf-8",
     LOG: "text/plain; charset=utf-8",
 }
-NEEDED = ("yaml", "matplotlib")  # modules that a run needs; the extra `loadtest` has them
 LOG_TAIL = 2000  # characters of a run's log that a page shows
-SHELL = f'exec "$@" >{EVENTS}'  # standard error goes to the log
 
 State = Literal["running", "stopping", "ended", "stopped", "failed"]
 Device = Literal["both", "cpu", "gpu"]
@@ -72,7 +69,7 @@ class Run:
     began_at: float  # unix seconds
     ended_at: float | None
     pid: int
-    born: int | None  # its process, as `_born` tells it
+    born: int | None  # its process, as `born` tells it
     state: State
     busiest: int  # of the node's replicas, at most so many at work at once beside it
     disturbed: float  # seconds in which any of them was
@@ -136,8 +133,8 @@ class Runs:
                     " or stop it, since two at once would measure each other"
                 )
             run, program = self._prepare(asked)
-            guarded = await asyncio.to_thread(_launch, program, run.folder)
-            run = replace(run, pid=guarded.pid, born=_born(guarded.pid))
+            guarded = await asyncio.to_thread(launch, program, run.folder)
+            run = replace(run, pid=guarded.pid, born=born(guarded.pid))
             _keep(run)
         task = asyncio.create_task(self._attend(run, guarded), name=f"benchmark {run.id}")
         self._attending.add(task)
@@ -250,7 +247,7 @@ class Runs:
                 if now - self._stopped.get(run.id, now) > GRACE:
                     guarded.send(signal.SIGKILL)
         finally:
-            await asyncio.to_thread(_end, guarded)
+            await asyncio.to_thread(end, guarded)
             if busiest:
                 _keep(replace(run, busiest=busiest, disturbed=disturbed))
 
@@ -259,29 +256,6 @@ class Runs:
         if not (run.folder / RESULTS).is_file():
             return "stopped" if run.id in self._stopped else "failed"
         return "stopped" if _interrupted(run.folder) else "ended"
-
-
-def missing() -> str:
-    """What is not installed that a run needs, in words; empty where all is there."""
-    return " and ".join(name for name in NEEDED if find_spec(name) is None)
-
-
-def _launch(program: list[str], folder: Path) -> "Guarded":
-    from loadtest.servers.guarded import Guarded
-
-    source = str(Path(__file__).parent.parent)  # where `loadtest` is, however this was started
-    path = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {k: v for k, v in os.environ.items() if not k.startswith("LUMBRE_")}
-    command = ["/bin/sh", "-c", SHELL, "sh", *program]
-    environment = own | {"PYTHONPATH": os.pathsep.join(path)}
-    return Guarded(command, environment, folder, folder / LOG, end=signal.SIGTERM)
-
-
-def _end(guarded: "Guarded") -> None:
-    """See a process off; what has not ended on SIGTERM by then is killed."""
-    guarded.send(signal.SIGTERM)
-    if not guarded.wait(FAREWELL):
-        guarded.kill()
 
 
 def _keep(run: Run) -> None:
@@ -302,19 +276,7 @@ def _keep(run: Run) -> None:
 
 def _alive(run: Run) -> bool:
     """Whether the run's own process is there, and not another one that has its number by now."""
-    return run.born is not None and _born(run.pid) == run.born
-
-
-def _born(pid: int) -> int | None:
-    """When a process began, in ticks of the kernel since its boot; None where it has ended.
-
-    Field 22 of /proc/PID/stat (proc_pid_stat(5)); a program that becomes another one keeps it.
-    """
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if after_name[0] == "Z" else int(after_name[19])
+    return run.born is not None and born(run.pid) == run.born
 
 
 def _last_written(folder: Path) -> float | None:

@@ -1,5 +1,6 @@
 """What there is to see on the pages: invocations of every fate, sent before the first is opened."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ class Seeded:
 def seed(node: RunningNode) -> Seeded:
     """Invoke, and wait until all has ended; two benchmarks of made-up numbers lie there, too."""
     client = node.client
-    kept(node.state / "benchmarks", BEFORE, made(gpu="simulated"))
-    kept(node.state / "benchmarks", AFTER, made(gpu="simulated", seed=2, slower=1.5))
+    folder, now = node.state / "benchmarks", time.time()
+    kept(folder, BEFORE, made(gpu="simulated"), began_at=now - 900)
+    slower = made(gpu="simulated", seed=2, slower=1.5)
+    kept(folder, AFTER, slower, began_at=now - 300, busiest=2, disturbed=12.5)
     for device in ("cpu", "gpu"):
         for n in (64, 96, 128) * 4:
             answer = client.post(f"/invoke/matmul?device={device}", json={"n": n})

@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from console.runs import ASKED, EVENTS, RESULTS, Asked, Run, Runs
+from console.run_process import EVENTS
+from console.runs import ASKED, RESULTS, Asked, Run, Runs
 from loadtest.suite.results import Results, dumps
 
 SOURCES = {

@@ -1,6 +1,8 @@
 """The pages of benchmarks over HTTP: start, follow, stop, read, compare, fetch files."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from runtime.model import PoolState, ReplicaCounts
 from runtime.scopes import Needs
 from tests.console.benching import DOUBLE, NAP, folder_of_functions, kept
 from tests.loadtest.suite.runs import FOUR, made
+from tests.support import ROOT
 
 HTML = {"Accept": "text/html"}
 PARTIAL = HTML | {"HX-Request": "true", "HX-Request-Type": "partial", "HX-Target": "div#live"}
@@ -259,3 +262,12 @@ async def test_closing_the_console_ends_what_runs(tmp_path: Path) -> None:
     (run,) = Runs(place.folder, []).latest(2)
     assert not run.going_on
     assert run.asked == Asked(("nap",), "cpu", True, run.asked.seed, NAP.strip())
+
+
+def test_a_gateway_loads_nothing_that_measures_until_somebody_does() -> None:
+    heavy = ("loadtest.suite", "loadtest.servers", "matplotlib", "yaml", "hdrh", "torch")
+    told = f"import sys, console.sections; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]", done.stderr

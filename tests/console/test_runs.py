@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from console import run_process
 from console import runs as module
-from console.runs import EVENTS, FILES, RESULTS, Asked, Runs
+from console.run_process import EVENTS
+from console.runs import FILES, RESULTS, Asked, Runs
 from loadtest.suite.results import read
 from runtime.errors import Conflict, NotFound, Unavailable
 from tests.console.benching import DOUBLE, NAP, ended, folder_of_functions, over
@@ -96,7 +98,7 @@ async def test_closing_ends_what_runs(runs: Runs) -> None:
 async def test_without_the_extra_nothing_is_started_and_it_is_said_what_to_install(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(run_process, "find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"pip install 'lumbre\[loadtest\]'"):
         await runs.start(Asked())
     assert runs.ids() == []
