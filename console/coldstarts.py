@@ -18,8 +18,8 @@ def cold_start_chart(lives: Sequence[ReplicaLife], span: str) -> dict[str, Any]:
     """
     ready = [life for life in lives if life.ready_at is not None][:MOST]
     if not ready:
-        caption = f"No replica became ready in the last {span}."
-        return {"title": TITLE, "caption": caption, "empty": "Nothing to show yet"}
+        why = f"No replica became ready in the last {span}."
+        return {"title": TITLE, "caption": "", "empty": why}
     parts = [_parts(life) for life in ready]
     return {
         "kind": "stacked",

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from console.app import range_of, seconds_of
 from console.charts import histogram
 from console.coldstarts import cold_start_chart
+from console.digest import Digests
 from console.functions import SPANS, activity_of
 from console.page import View
 from console.policy import policy_view
@@ -45,13 +46,13 @@ class FunctionState:
             "did": activity_of(spec, window),
             "span": words,
             "states": [self._device(spec, device, pools.get(device)) for device in spec.devices],
-            "latency": histogram(replace(window, cells=own), words),
+            "latency": histogram(Digests().of(replace(window, cells=own)), words),
             "cold_starts": cold_start_chart(lives, words),
             "speedup": asdict(speedup) if speedup else None,
             "cpu_only": "gpu" not in spec.devices,
             "no_gpu": "gpu" not in sources.fleet.devices(spec),
             "scaling": [
-                policy_view(spec, device, pools[device].most if device in pools else 1)
+                policy_view(spec, device, pools[device].most if device in pools else None)
                 for device in spec.devices
             ],
             "recent": [_recent(each) for each in recent],

@@ -47,8 +47,7 @@ def test_only_the_latest_that_are_ready_are_shown() -> None:
 
 def test_nothing_that_started_is_said_in_words() -> None:
     chart = cold_start_chart([life(1.0, None, 0.0)], "hour")
-    assert chart["empty"]
-    assert chart["caption"] == "No replica became ready in the last hour."
+    assert chart["empty"] == "No replica became ready in the last hour."
 
 
 def test_a_simulated_gpu_is_named_so() -> None:
