@@ -63,11 +63,10 @@
   }
 
   // Instants at which something was decided: ticks below the axis, whose words the tooltip says.
-  const DECISIONS = "decisions";
-
   function ticks(marks, look, panel) {
     return {
-      name: DECISIONS, type: "scatter", xAxisIndex: panel, yAxisIndex: panel, silent: true, clip: false,
+      name: "decisions", type: "scatter", xAxisIndex: panel, yAxisIndex: panel, silent: true,
+      clip: false, tooltip: { show: false }, // which would be of these ticks alone
       symbol: "triangle", symbolSize: [7, 6], symbolOffset: [0, 4], z: 5, color: look.text,
       itemStyle: { opacity: 0.75 },
       data: marks.map((mark) => [mark.at, 0]),
@@ -79,10 +78,9 @@
     const reach = points.length > 1 ? points[1] - points[0] : 1000;
     return (shown) => {
       const list = [shown].flat();
-      const at = Number(list.find((each) => each.seriesName !== DECISIONS)?.value[0] ?? list[0]?.axisValue);
+      const at = Number(list[0]?.value[0]);
       const lines = [instant(at, span)];
       for (const each of list) {
-        if (each.seriesName === DECISIONS) continue;
         const value = quantity(each.value[1], units[each.seriesName]);
         lines.push(`${each.marker}${each.seriesName}  ${value}`);
       }
@@ -138,6 +136,7 @@
   kinds.series = {
     timed: true,
     zooms: true,
+    begin: (data) => data.points[0],
     option: (data, look) => panelled([{ ...data, name: undefined }], data, look),
     rows: (data) => timeRows(data.points, data.series, data.marks),
   };
@@ -145,6 +144,7 @@
   kinds.steps = {
     timed: true,
     zooms: true,
+    begin: (data) => data.points[0],
     option: (data, look) => panelled(data.panels, data, look),
     rows: (data) => timeRows(data.points, data.panels.flatMap((panel) => panel.series), data.marks),
   };
@@ -189,6 +189,7 @@
   kinds.lifelines = {
     timed: true,
     zooms: true,
+    begin: (data) => data.start,
     height: (data) => Math.max(128, data.rows.length * ROW + 64),
     option: (data, look) => ({
       grid: { ...look.grid, left: look.labelWidth + 12, top: look.headed(STATE_NAMES) },

@@ -140,6 +140,10 @@
       const look = this.#look();
       const option = kind.option(this.#data, look);
       if (kind.timed) this.#chart.group = TIME;
+      if (kind.begin && this.#zoom && this.#zoom.endValue <= kind.begin(this.#data)) {
+        this.#zoom = null; // what it showed is no longer there
+        this.#reset.hidden = true;
+      }
       if (kind.zooms) Object.assign(option, this.#zooming([option.xAxis].flat().length));
       const whole = {
         animation: false,
