@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.suite.formula import Formula, FormulaError, Number
+from runtime.formula import Formula, FormulaError, Number
 from loadtest.suite.plan import CaseModel, Plan, Rule, Values, Work
 from runtime.errors import ConfigurationError
 from runtime.function import FunctionSpec

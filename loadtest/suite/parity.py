@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from loadtest.suite.formula import Formula, Number
+from runtime.formula import Formula, Number
 from loadtest.suite.plan import Rule
 from loadtest.suite.results import Check, Parity
 from loadtest.suite.trial import Extremes

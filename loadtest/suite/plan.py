@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from loadtest.suite.formula import Formula, FormulaError
+from runtime.formula import Formula, FormulaError
 from runtime.errors import ConfigurationError
 
 BENCH = Path(__file__).parent.parent / "plans" / "bench.yaml"

@@ -1,13 +1,15 @@
-"""Arithmetic over the parameters of a call, as plans write it: `2 * n ** 3`.
+"""Arithmetic over the parameters of an input, as functions and plans write it: `2 * n ** 3`.
 
-Numbers, names, + − * / // % **, signs, min, max and log2; nothing else is evaluated.
+Numbers, names, + − * / // % **, signs, min, max, sqrt, log, log2, abs, and len of a name; nothing
+else is evaluated, so what is read can do nothing but arithmetic.
 """
 
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
+from typing import Any
 
 from runtime.errors import ConfigurationError
 
@@ -30,7 +32,15 @@ UNARY: dict[type[ast.unaryop], Callable[[Number], Number]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
 }
-CALLS: dict[str, Callable[..., Number]] = {"min": min, "max": max, "log2": math.log2}
+# With how many arguments, at least and at most.
+CALLS: dict[str, tuple[Callable[..., Number], int, int]] = {
+    "min": (min, 2, 20),
+    "max": (max, 2, 20),
+    "sqrt": (math.sqrt, 1, 1),
+    "log": (math.log, 1, 2),
+    "log2": (math.log2, 1, 1),
+    "abs": (abs, 1, 1),
+}
 
 
 class FormulaError(ConfigurationError):
@@ -58,11 +68,11 @@ class Formula:
             raise FormulaError(f"{text!r} is no formula: write one such as 2 * n ** 3") from error
         return cls(text, frozenset(_names(text, tree, 0)), tree)
 
-    def __call__(self, values: Mapping[str, Number]) -> Number:
+    def __call__(self, values: Mapping[str, Any]) -> Number:
         """Its value; whole numbers stay whole where no `/` is in the way.
 
-        FormulaError where a name has no value, or where the result is none: a division by zero, a
-        root of a negative number, a magnitude above 1e300.
+        FormulaError where a name has no value or one that is no number, or where the result is
+        none: a division by zero, a root of a negative number, a magnitude above 1e300.
         """
         if missing := sorted(self.names - values.keys()):
             known = ", ".join(sorted(values)) or "none"
@@ -72,7 +82,7 @@ class Formula:
         try:
             return _checked(_value(self._tree, values))
         except (ArithmeticError, ValueError) as error:
-            given = ", ".join(f"{name} = {values[name]:g}" for name in sorted(self.names))
+            given = ", ".join(f"{name} = {_told(values[name])}" for name in sorted(self.names))
             raise FormulaError(f"{self.text!r} has no value for {given or 'it'}: {error}") from None
 
 
@@ -89,31 +99,54 @@ def _names(text: str, node: ast.expr, depth: int) -> set[str]:
             return _names(text, operand, depth + 1)
         case ast.BinOp(left=left, op=binary, right=right) if type(binary) in BINARY:
             return _names(text, left, depth + 1) | _names(text, right, depth + 1)
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in CALLS and args:
-            if (len(args) == 1) != (name == "log2"):
+        case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)], keywords=[]):
+            return {name}
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in CALLS:
+            _, least, most = CALLS[name]
+            if not least <= len(args) <= most:
                 raise FormulaError(f"{text!r} gives {name} {len(args)} numbers")
             return set().union(*(_names(text, arg, depth + 1) for arg in args))
     raise FormulaError(
-        f"{text!r} has {ast.unparse(node)!r} in it: numbers, names, + - * / // % **, min, max and"
-        " log2 are what a formula may have"
+        f"{text!r} has {ast.unparse(node)!r} in it: numbers, names, + - * / // % **,"
+        f" {', '.join(CALLS)} and len of a name are what a formula may have"
     )
 
 
-def _value(node: ast.expr, values: Mapping[str, Number]) -> Number:
+def _value(node: ast.expr, values: Mapping[str, Any]) -> Number:
     match node:
         case ast.Constant(value=int() | float() as number):
             return _checked(number)
         case ast.Name(id=name):
-            return values[name]
+            return _number(name, values[name])
         case ast.UnaryOp(op=op, operand=operand):
             return UNARY[type(op)](_value(operand, values))
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             return _checked(_power(_value(left, values), _value(right, values)))
         case ast.BinOp(left=left, op=binary, right=right):
             return _checked(BINARY[type(binary)](_value(left, values), _value(right, values)))
+        case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)]):
+            return _length(name, values[name])
         case ast.Call(func=ast.Name(id=name), args=args):
-            return CALLS[name](*(_value(arg, values) for arg in args))
+            return CALLS[name][0](*(_value(arg, values) for arg in args))
     raise AssertionError(f"{ast.dump(node)} was let through")
+
+
+def _number(name: str, value: Any) -> Number:
+    if isinstance(value, int | float):
+        return value
+    raise ValueError(f"{name} is no number")
+
+
+def _length(name: str, value: Any) -> int:
+    if isinstance(value, Sized):
+        return len(value)
+    raise ValueError(f"{name} has no length")
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return type(value).__name__
+    return f"{value:g}" if abs(value) <= LARGEST else "more than 1e300"
 
 
 def _power(base: Number, exponent: Number) -> Number:
