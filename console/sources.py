@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runtime.access import Access
-    from runtime.history import History
-
     from runtime.admission import Admission
     from runtime.answers import Answers
     from runtime.auditor import Auditor
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
     from runtime.catalog import Catalog
     from runtime.clearance import Clearance
     from runtime.fleet import Fleet
+    from runtime.history import History
     from runtime.invocations import Invocations
     from runtime.ledger import Ledger
     from runtime.letters import Letters

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.formula import Formula, FormulaError, Number
 from loadtest.suite.plan import CaseModel, Plan, Rule, Values, Work
 from runtime.errors import ConfigurationError
+from runtime.formula import Formula, FormulaError, Number
 from runtime.function import FunctionSpec
 from runtime.model import DEVICES, Device
 

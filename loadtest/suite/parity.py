@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from runtime.formula import Formula, Number
 from loadtest.suite.plan import Rule
 from loadtest.suite.results import Check, Parity
 from loadtest.suite.trial import Extremes
+from runtime.formula import Formula, Number
 
 Seen = Mapping[str, Extremes | None]  # by field; None where a result lacks the number
 

@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from runtime.formula import Formula, FormulaError
 from runtime.errors import ConfigurationError
+from runtime.formula import Formula, FormulaError
 
 BENCH = Path(__file__).parent.parent / "plans" / "bench.yaml"
 

@@ -27,6 +27,7 @@ from runtime.function import FunctionSpec, describe
 from runtime.invocations import EmbeddedInvocations, Invocations
 from runtime.ledger import Ledger
 from runtime.letters import Letters
+from runtime.lifeline import ReplicaLife
 from runtime.model import (
     Depth,
     Device,
@@ -66,6 +67,9 @@ class Cpus:
 
     def depth(self, queue: str) -> Depth:
         return Depth()
+
+    def lives(self) -> list[ReplicaLife]:
+        return []
 
     def faults(self) -> list[str]:
         return []

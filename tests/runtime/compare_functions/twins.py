@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from runtime import Context, MediaType, Scaling, function
+from runtime.model import Device
 
-BOTH = ("cpu", "gpu")
+BOTH: tuple[Device, ...] = ("cpu", "gpu")
 ONE = Scaling(max_replicas=1)
 
 
