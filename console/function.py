@@ -126,8 +126,8 @@ class FunctionPage:
 
 
 def paragraphs(text: str) -> list[Paragraph]:
-    """The paragraphs of a docstring behind its first line; what is indented is code."""
-    _, _, rest = text.strip().partition("\n")
+    """The paragraphs of a docstring behind its first; what is indented is code."""
+    _, _, rest = text.strip().partition("\n\n")
     blocks = [block.strip("\n") for block in rest.split("\n\n") if block.strip()]
     return [
         Paragraph(dedent(block), code=True)

@@ -113,8 +113,8 @@ def activity_of(spec: FunctionSpec, window: Window) -> Activity:
 
 
 def summary(description: str) -> str:
-    """The first line of a docstring."""
-    return description.strip().partition("\n")[0]
+    """The first paragraph of a docstring, as one line."""
+    return " ".join(description.strip().partition("\n\n")[0].split())
 
 
 def broken_view(broken: Broken) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_a_broken_file_is_on_top_with_its_error(node: RunningNode) -> None:
     assert shown.index("torn.py cannot") < shown.index('<tr id="function-')
 
 
-def test_a_summary_is_the_first_line_of_the_docstring(node: RunningNode) -> None:
+def test_a_summary_is_the_first_paragraph_of_the_docstring(node: RunningNode) -> None:
     shown = page(node.client, "/functions?name=each_007")
     assert "Number 7 &lt;of&gt; many." in shown
     assert "More of it" not in shown
