@@ -154,19 +154,13 @@ def digest(window: Window) -> Digest:
 
 
 def serving(window: Window, device: Device) -> Row:
-    """Replicas on a device that could take an invocation, or had one, in each bucket.
-
-    Each gauge is the most there was within a bucket, and one replica that was idle first and busy
-    then is in both.  So their sum counts only as far as there were to be so many.
-    """
+    """Replicas on a device that could take an invocation, or had one, in each bucket."""
     found = [0] * window.count
     for key, cells in window.cells.items():
         if key[1] == device:
-            asked = _asked_for(window, key)
             for place, cell in enumerate(cells):
                 if cell is not None:
-                    least = max(cell.idle, cell.busy)
-                    found[place] += max(least, min(cell.idle + cell.busy, asked[place]))
+                    found[place] += cell.idle + cell.busy
     return found
 
 
@@ -199,21 +193,3 @@ def _count(counts: dict[K, int], more: Mapping[K, int], sign: int) -> None:
             counts[name] = left
         else:
             counts.pop(name, None)
-
-
-def _asked_for(window: Window, key: Key) -> Row:
-    """The most replicas there were to be within each bucket, as far as decisions tell."""
-    made = [each for each in window.decisions if (each.function, each.device) == key]
-    if not made:  # as many all the time: as many as were ever seen to do the same
-        cells = (cell for cell in window.cells[key] if cell is not None)
-        return [max((max(cell.idle, cell.busy) for cell in cells), default=0)] * window.count
-    asked = [0] * window.count
-    current, place = made[0].before, 0
-    for each in made:
-        then = min(window.count - 1, max(0, int((each.at - window.start) // window.width)))
-        for passed in range(place, then + 1):
-            asked[passed] = max(asked[passed], current)
-        current, place = each.after, then
-    for passed in range(place, window.count):
-        asked[passed] = max(asked[passed], current)
-    return asked

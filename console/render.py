@@ -5,7 +5,7 @@ Templates are loaded once, when the first page is asked for; Jinja2 escapes ever
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from console import numbers
 
@@ -48,7 +48,7 @@ def environment() -> Environment:
         "json": in_script,
         "pretty": pretty,
     }
-    env.globals |= {"static": static, "ago": numbers.ago, "dash": numbers.DASH}
+    env.globals |= {"static": static, "ago": numbers.ago, "dash": numbers.DASH, "rows": rows}
     env.globals["ui"] = env.get_template("macros.html").module
     return env
 
@@ -70,6 +70,23 @@ def block(template: str, name: str, context: Mapping[str, Any]) -> str | None:
 def in_script(value: Any) -> Markup:
     """A value as JSON for a <script type="application/json">; numbers that are none become null."""
     return Markup(orjson.dumps(value, default=str).decode().translate(_IN_SCRIPT))
+
+
+def rows(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Markup:
+    """The rows of a table of texts, each cell with its column's name; many times what a loop of
+    the template would do in the time, and charts have hundreds of cells.
+    """
+    starts = [f'<td data-label="{escape(column)}">' for column in columns]
+    return Markup(
+        "".join(
+            "<tr>"
+            + "".join(
+                f"{start}{escape(cell)}</td>" for start, cell in zip(starts, line, strict=True)
+            )
+            + "</tr>"
+            for line in lines
+        )
+    )
 
 
 def pretty(value: Any) -> str:

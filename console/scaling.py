@@ -128,7 +128,7 @@ class ScalingPage:
             recent = await self._recent(spec.scaling[device])
         except LumbreError:
             return view | {"history_missing": True}
-        view["chart"] = backlog_and_replicas(window, (spec.name, device), counts.running)
+        view["chart"] = backlog_and_replicas(window, (spec.name, device))
         if pool and pool.decisions:
             past = Past(recent.start, recent.width, cells_of(recent, (spec.name, device)))
             policy = Policy.of(spec.scaling[device], pool.most)

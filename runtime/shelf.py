@@ -52,6 +52,7 @@ class Shelf:
         self._places: dict[int, dict[Key, _Place]] = {}  # by where a bucket begins
         self._start: int | None = None  # from here on all is known as of …
         self._whole_at = 0.0  # … this instant, in unix seconds
+        self._read_at = 0.0  # when the latest were read
         self._lock = asyncio.Lock()
 
     async def refresh(self, start: int, until: int, now: float) -> None:
@@ -62,10 +63,12 @@ class Shelf:
         async with self._lock:
             known = self._start is not None and self._start <= start
             if known and 0 <= now - self._whole_at < WHOLE:
-                start = max(start, bucket_start(now - LATE, self._width))
+                start = max(start, bucket_start(self._read_at - LATE, self._width))
                 await self._take(await self._pages.read(self._width, start, until))
+                self._read_at = now
                 return
             await self._take(await self._pages.read(self._width, start, until))
+            self._read_at = now
             self._places = {at: held for at, held in self._places.items() if at >= start}
             self._start, self._whole_at = start, now
 

@@ -9,47 +9,16 @@ from console.digest import GAUGES, Digest, Digests, Key, Total, digest, merged, 
 from runtime.history import Window
 from runtime.model import DEVICES, TERMINAL, Device
 from runtime.rollup import Cell
-from tests.console.windows import cells, decision, few, window, windows
-
-
-def test_one_replica_that_was_idle_and_busy_within_a_bucket_counts_once() -> None:
-    both = Cell(idle=1, busy=1)
-    assert serving(window({("f", "cpu"): [both] * 4}), "cpu") == [1, 1, 1, 1]
-
-
-def test_replicas_of_which_some_were_idle_and_some_busy_all_count_where_they_were_asked_for() -> (
-    None
-):
-    mixed = Cell(idle=1, busy=3)
-    made = [decision(1, 0, 4)]
-    assert serving(window({("f", "cpu"): [mixed] * 4}, made), "cpu") == [4, 4, 4, 4]
-
-
-def test_as_many_replicas_are_shown_as_were_asked_for_at_the_time() -> None:
-    cell = Cell(idle=3, busy=3)
-    made = [decision(2, 3, 5), decision(11, 5, 4)]
-    assert serving(window({("f", "cpu"): [cell] * 4}, made), "cpu") == [5, 5, 5, 4]
-
-
-def test_decisions_about_others_change_nothing() -> None:
-    cell = Cell(idle=2, busy=2)
-    made = [decision(1, 2, 9, function="g")]
-    given_window = window({("f", "cpu"): [cell] * 4}, made)
-    assert serving(given_window, "cpu") == [2, 2, 2, 2]
-    assert serving(given_window, "gpu") == [0, 0, 0, 0]
+from tests.console.windows import cells, few, window, windows
 
 
 @few
 @given(windows())
-def test_there_are_never_fewer_replicas_than_one_gauge_says_nor_more_than_all_say(
-    given_window: Window,
-) -> None:
+def test_the_replicas_of_a_device_are_always_those_of_its_functions(given_window: Window) -> None:
     for device in DEVICES:
         rows = [row for key, row in given_window.cells.items() if key[1] == device]
         for place, count in enumerate(serving(given_window, device)):
-            found = [cell for row in rows if (cell := row[place])]
-            least = sum(max(cell.idle, cell.busy) for cell in found)
-            assert least <= count <= sum(cell.idle + cell.busy for cell in found)
+            assert count == sum(cell.idle + cell.busy for row in rows if (cell := row[place]))
 
 
 @few

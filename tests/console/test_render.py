@@ -43,3 +43,9 @@ def test_the_url_of_a_static_file_changes_with_its_contents() -> None:
     url = render.static("flame.svg")
     assert url.startswith("/static/flame.svg?v=")
     assert len(url.partition("v=")[2]) == 12
+
+
+def test_the_cells_of_a_table_are_escaped_and_labelled() -> None:
+    assert render.rows(["a", '"b"'], [(1, "<i>")]) == (
+        '<tr><td data-label="a">1</td><td data-label="&#34;b&#34;">&lt;i&gt;</td></tr>'
+    )

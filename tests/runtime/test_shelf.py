@@ -76,6 +76,20 @@ async def test_only_the_latest_buckets_are_read_again(
     assert told(shelf, 1) == {"noop": [1]}
 
 
+async def test_what_came_while_nobody_looked_is_read_then(ledger: Ledger, shelf: Shelf) -> None:
+    await shelf.refresh(NOW - 295, NOW + 5, NOW)
+    await ledger.pages.write({at(5): ONE, at(25): ONE})
+    await shelf.refresh(NOW - 265, NOW + 30, NOW + 28)
+    assert [cell is not None for cell in shelf.cells(NOW, 6)["noop", "cpu"]] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
 async def test_what_comes_late_is_found_when_all_is_read_again(
     ledger: Ledger, spy: Spy, shelf: Shelf
 ) -> None:
