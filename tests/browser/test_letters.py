@@ -45,6 +45,9 @@ def test_a_dead_letter_is_found_edited_and_replayed_and_its_new_invocation_succe
     failures = page.get_by_role("region", name="Last failures")
     expect(failures).to_contain_text("dead")
     opened.shot("-1-overview")
+    failures.get_by_role("link", name=re.compile(id[-4:])).click()
+    page.get_by_role("link", name="its dead letter").click()
+    expect(page.locator("main .facts")).to_contain_text("at attempt 2")
 
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Queues").click()
     expect(page.locator("#queue-dies\\.cpu")).to_contain_text("dies")
