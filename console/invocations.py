@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from console.filters import SINCE, Filters
 from console.page import Action, Page, View
 from console.sources import Sources
 from console.waterfall import waterfall
 from runtime.errors import LumbreError
+from runtime.filters import SINCE, Filters
 from runtime.model import DEVICES, Invocation, Status
 from runtime.search import COUNTED, Found, Place, Wanted
 from runtime.views import is_simulated

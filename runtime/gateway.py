@@ -7,6 +7,7 @@ neither a router nor a request object.  Everything else is plain Starlette.
 import asyncio
 import logging
 import re
+import time
 from functools import partial
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -25,6 +26,7 @@ from runtime.answers import Answers, json_answer
 from runtime.batch_routes import BatchRoutes
 from runtime.comparison import COMPARE, Comparison
 from runtime.errors import Conflict, InvalidInput, LumbreError, NotFound, Unauthorized
+from runtime.filters import Filters
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
 from runtime.ledger import Ledger
@@ -34,8 +36,6 @@ from runtime.problem import problem, problem_of
 from runtime.query import (
     Headers,
     device_asked,
-    instant,
-    known_device,
     preference,
     refuse_other_sites,
     whole,
@@ -43,6 +43,7 @@ from runtime.query import (
 )
 from runtime.reports import Reports
 from runtime.scopes import CHARGE, IDENTITY, RUN, SAFE
+from runtime.search import Place, Wanted
 from runtime.settings import Settings
 from runtime.views import MAX_LIMIT, attempt_view, invocation_view, list_view
 
@@ -234,25 +235,39 @@ class Gateway:
     async def list_invocations(self, request: Request) -> Response:
         await self._invocations.recorder.flush()
         query = request.query_params
-        status = query.get("status")
-        if status is not None and status not in set(Status):
-            raise InvalidInput("status", f"is {status!r}: one of {', '.join(Status)}")
-        limit = whole(query.get("limit", "50"), "limit", 1, MAX_LIMIT)
-        since = instant(query.get("since"))
-        if since is not None:
-            since -= 1e-6  # instants are told to the nearest microsecond: it may lie before
-        items, cursor = await self._ledger.find(
-            function=query.get("function"),
-            status=Status(status) if status else None,
-            device=known_device(query.get("device")),
-            since=since,
-            cursor=query.get("cursor"),
-            limit=limit,
-            batch=query.get("batch"),
-        )
+        limit = whole(query.get("limit") or "50", "limit", 1, MAX_LIMIT)
+        wanted = Filters.of(query).wanted(time.time())
+        cursor = query.get("cursor") or None
+        found = self._found if wanted.indexed else self._searched
+        items, cursor = await found(wanted, cursor, limit)
         views = [invocation_view(item, debug=self._settings.debug) for item in items]
         following = dict(query) | {"cursor": cursor}
         return json_answer(list_view(views, "/invocations", following))
+
+    async def _found(
+        self, wanted: Wanted, cursor: str | None, limit: int
+    ) -> tuple[list[Invocation], str | None]:
+        since = wanted.since
+        return await self._ledger.find(
+            function=wanted.function,
+            status=wanted.status,
+            device=wanted.device,
+            # Instants are told to the nearest microsecond: it may lie before.
+            since=None if since is None else since - 1e-6,
+            cursor=cursor,
+            limit=limit,
+            batch=wanted.batch,
+        )
+
+    async def _searched(
+        self, wanted: Wanted, cursor: str | None, limit: int
+    ) -> tuple[list[Invocation], str | None]:
+        """What no index answers wholly: a page may have fewer than it could, and still a next."""
+        before = Place.parse(cursor) if cursor else None
+        page = await self._ledger.search.find(wanted, time.time(), before, limit)
+        whole = await self._ledger.among([item.id for item in page.items])
+        items = [whole[item.id] for item in page.items if item.id in whole]
+        return items, str(page.older) if page.older else None
 
     async def get_invocation(self, request: Request) -> Response:
         invocation = await self._invocation(request)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from runtime.filters import NAMES
 from runtime.function import FunctionSpec
 from runtime.model import DEVICES, JSON
 
@@ -290,7 +291,7 @@ def _invocation_paths() -> dict[str, Any]:
     name = {**id, "name": "name"}
     one = "/invocations/{id}"
     return {
-        "/invocations": {"get": call("invocations, newest first")},
+        "/invocations": {"get": call("invocations, newest first") | {"parameters": _filters()}},
         one: {
             "parameters": [id],
             "get": call("an invocation"),
@@ -309,3 +310,11 @@ def _invocation_paths() -> dict[str, Any]:
         "/functions": {"get": call("functions")},
         "/functions/{name}": {"parameters": [name], "get": call("a function")},
     }
+
+
+def _filters() -> list[dict[str, Any]]:
+    """What a list of invocations may be filtered by, each of them optional."""
+    return [
+        {"name": name, "in": "query", "schema": {"type": "string"}}
+        for name in (*NAMES, "cursor", "limit")
+    ]

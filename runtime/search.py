@@ -47,6 +47,11 @@ class Wanted:
     batch: str | None = None
     id: str | None = None  # the beginning of an id, or all of it
 
+    @property
+    def indexed(self) -> bool:
+        """Whether an index answers it wholly, so that no row is looked at in vain."""
+        return self.cold is None and self.slower is None and self.id is None
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

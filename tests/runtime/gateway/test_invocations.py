@@ -307,3 +307,30 @@ def test_a_replay_whose_upload_is_gone_is_a_404(node: RunningNode, client: httpx
     before = blobs_of(node)
     assert "send it anew" in problem(client.post(f"/invocations/{id}/replay"), 404)["detail"]
     assert blobs_of(node) == before
+
+
+def test_a_list_is_filtered_by_what_no_index_knows(client: httpx.Client) -> None:
+    ids = [
+        client.post("/invoke/add", json={"a": 1, "b": n}).headers["invocation-id"] for n in (1, 2)
+    ]
+    found = client.get("/invocations", params={"id": ids[0]}).json()
+    assert [item["id"] for item in found["items"]] == [ids[0]]
+    assert found["items"][0]["input"]["parameters"] == {"a": 1, "b": 1}
+    slow = client.get("/invocations", params={"slower": "3600", "since": "1h"}).json()
+    assert slow == {"items": [], "next": None}
+
+
+def test_a_search_goes_on_at_its_next(client: httpx.Client) -> None:
+    for n in range(3):
+        client.post("/invoke/add", json={"a": 7, "b": n}).raise_for_status()
+    first = client.get("/invocations", params={"function": "add", "slower": "0", "limit": 2}).json()
+    second = client.get(first["next"]).json()
+    together = [item["id"] for item in (*first["items"], *second["items"])]
+    assert len(first["items"]) == 2
+    assert len(set(together)) == len(together) >= 3
+
+
+def test_what_a_form_sends_empty_filters_nothing(client: httpx.Client) -> None:
+    client.post("/invoke/add", json={"a": 1, "b": 2}).raise_for_status()
+    query = "function=&status=&device=&since=&cold=&slower=&id=&limit=1"
+    assert len(client.get(f"/invocations?{query}").json()["items"]) == 1

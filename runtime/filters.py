@@ -1,4 +1,4 @@
-"""What the list of invocations is filtered by, as its form sends it and as a URL keeps it."""
+"""What a list of invocations is filtered by, as a URL says it: the API's and the console's."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ NAMES = ("function", "status", "device", "cold", "slower", "since", "id", "batch
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The fields of the form: texts, empty for any; also what the page's JSON says."""
+    """The parameters of a query: texts, empty for any."""
 
     function: str = ""
     status: str = ""

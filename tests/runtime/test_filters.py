@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.filters import NAMES, Filters
 from runtime.errors import InvalidInput
+from runtime.filters import NAMES, Filters
 from runtime.model import Status
 from runtime.search import Wanted
 
