@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from console.sections import console_of
+from console.late import LateConsole
 from console.sources import Sources
 from runtime.access import Access
 from runtime.admission import Admission
@@ -123,7 +123,7 @@ class GatewayRole:
             batches,
             self.access,
         )
-        self._console = console_of(
+        self._console = LateConsole(
             Sources(
                 settings=settings,
                 catalog=catalog,
@@ -161,6 +161,8 @@ class GatewayRole:
         self._admission.described.set()
         self.speedups.start()
         self.sampler.start()
+        if self._settings.console:
+            self._console.start()
 
     async def reload(self) -> None:
         """Take the functions that the catalog has now."""

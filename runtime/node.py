@@ -15,7 +15,7 @@ from typing import IO, Any
 import uvloop
 
 from autoscaler.local import LocalScaler
-from console.sections import console_of
+from console.late import LateConsole
 from console.sources import Sources
 from runtime.access import Access
 from runtime.admission import Admission
@@ -137,7 +137,7 @@ class Node:
             batches,
             self.access,
         )
-        self.console = console_of(
+        self.console = LateConsole(
             Sources(
                 settings=settings,
                 catalog=self.catalog,
@@ -188,6 +188,8 @@ class Node:
         self.sampler.start()
         if self.settings.reload:
             self._watching = asyncio.create_task(self.watch())
+        if self.settings.console:
+            self.console.start()
         await self.catalog.warm()
 
     async def _serve(self, specs: Iterable[FunctionSpec]) -> None:

@@ -141,6 +141,7 @@ FLOORS: list[set[str]] = [
     {"console.runs"},
     {"console.benchmarks"},
     {"console.sections"},
+    {"console.late"},
     {f"runtime.doctor.{m}" for m in ("examination", "functions", "machine", "stores")},
     {"runtime.doctor.rounds"},
     {"runtime.doctor"},
