@@ -309,4 +309,5 @@ def _check_plan(text: str) -> None:
         try:
             read_plan(file)
         except LumbreError as error:
-            raise InvalidInput("plan", str(error).replace(str(file), "it")) from None
+            told = str(error).removeprefix(f"{file}: ").replace(str(file), "it")
+            raise InvalidInput("plan", told) from None

@@ -85,7 +85,7 @@ def _bar(change: "Change", found: "Difference", reach: float) -> dict[str, Any]:
 
     subject, ratio = change.subject, change.ratio
     assert ratio
-    size = "" if subject.size is None else f" {quantity.amount(subject.size, '').strip()}"
+    size = "" if subject.size is None else f" {quantity.given(subject.size)}"
     mark = "*" if subject.device in found.simulated else ""
     return {
         "name": f"{subject.case}{size} {subject.device.upper()}{mark}",

@@ -248,14 +248,21 @@ def _lines(case: "Case", summary: "Summary") -> dict[str, Any] | None:
             series.append({"name": name, "x": x, "y": y, "tone": device})
     if not series or len(case.sizes) < 2:
         return None
-    told = case.crossover.words if case.crossover else ""
-    gpu = summary.label("gpu")
     return {
         "kind": "lines",
         "title": f"{case.name}: seconds over {case.axis}",
-        "caption": f"The {gpu} wins {told}." if told else "Medians of one piece of work.",
+        "caption": _crossed(case, summary.label("gpu")),
         "data": {"xname": case.axis, "series": series, "unit": "seconds", "log": True},
     }
+
+
+def _crossed(case: "Case", gpu: str) -> str:
+    """Where the GPU wins, as a sentence."""
+    if case.crossover is None:
+        return "Medians of one piece of work."
+    if not any(one.speedup for one in case.sizes):
+        return f"At which sizes the {gpu} wins is not known: none was compared."
+    return f"The {gpu} wins {case.crossover.words}."
 
 
 def _parity(parity: "Parity") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.opened import HERE, Opened
+from tests.browser.opened import HERE
 from tests.browser.seed import mercy
 from tests.support import NodeFactory, RunningNode, eventually
 
