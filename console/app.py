@@ -21,6 +21,7 @@ from console.page import Action, Again, Closing, Download, Page, Section, Sendin
 from console.pulse import FRESH, Pulse
 from console.shared import Shared
 from console.sources import Sources
+from console.visitor import visitor_of
 from runtime.access_routes import own_path
 from runtime.answers import json_answer
 from runtime.errors import Forbidden, LumbreError
@@ -184,8 +185,9 @@ class Console:
             block = request.headers.get("hx-target", "").partition("#")[2]
         try:
             if block and page.shared:
-                url = (request.url.path, request.url.query, block)
-                html = await self._refreshed.get(url, lambda: self._html(page, request, block))
+                visitor = visitor_of(request, self._sources)
+                alike = (request.url.path, request.url.query, block, visitor)
+                html = await self._refreshed.get(alike, lambda: self._html(page, request, block))
             else:
                 html = await self._html(page, request, block)
         except LumbreError as error:
@@ -243,6 +245,7 @@ class Console:
     async def _context(self, request: Request, section: str | None, view: View) -> View:
         query = request.url.query
         here = request.url.path + (f"?{query}" if query else "")
+        visitor = visitor_of(request, self._sources)
         return {
             "view": view,
             "now": time.time(),
@@ -257,19 +260,12 @@ class Console:
             "ranges": list(RANGES),
             "every": every_of(request),
             "refreshes": REFRESHES,
-            "read_only": self._sources.settings.read_only,
-            "pulse": await self._pulse.now(),
-            "identity": self._identity(request),
+            "may": visitor.may,
+            "barred": visitor.barred,
+            "pulse": await self._pulse.now() if visitor.known else None,
+            "signed_in": visitor.name,
             "oob": False,
         }
-
-    def _identity(self, request: Request) -> dict[str, Any] | None:
-        """Who is signed in, where keys are on."""
-        access = self._sources.access
-        if not access.enabled:
-            return None
-        who = access.who(dict(request.scope["headers"]))
-        return {"name": who.name, "scopes": sorted(who.scopes)} if who else None
 
     async def _choose_theme(self, request: Request) -> Response:
         form = await request.form()

@@ -115,7 +115,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.suite.report"},
     {"loadtest.suite.__main__"},
     {"console.numbers", "console.page", "console.shared", "console.sources"},
-    {"console.render", "console.pulse", "console.entrance"},
+    {"console.render", "console.pulse", "console.entrance", "console.visitor"},
     {"console.curves", "console.traceback", "console.waterfall"},
     {"console.outcome"},
     {"console.shape"},

@@ -15,6 +15,7 @@ from starlette.types import Scope as Request_
 from console.app import POLICY, Console, see_other
 from console.page import Action, Again, Page, View
 from console.sources import Sources
+from runtime.access import Identity
 from runtime.errors import Forbidden, NotFound, Unavailable
 from runtime.scopes import Needs, Scope
 
@@ -136,6 +137,24 @@ async def test_a_refresh_of_what_is_shared_is_made_once_for_all(
     await client.get("/board?range=1h", headers=headers)
     await client.get("/board", headers=HTML)
     assert paper.shown == 3
+
+
+async def test_a_refresh_is_shared_only_with_those_who_may_the_same(paper: Paper) -> None:
+    given = sources()
+    keys = {
+        name: Identity(name, name, frozenset(scopes), "key")
+        for name, scopes in {"looks": (Scope.READ,), "runs": (Scope.READ, Scope.INVOKE)}.items()
+    }
+    access = cast(Any, given.access)
+    access.enabled, access.who = True, lambda headers: keys[headers[b"key"].decode()]
+    console = Console(given, [paper])
+    transport = httpx.ASGITransport(Front(console))
+    headers = PARTIAL | {"HX-Target": "main#content"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        for name in ("looks", "runs", "looks"):
+            await client.get("/board", headers=headers | {"Key": name})
+    await console.close()
+    assert paper.shown == 2
 
 
 async def test_json_behind_the_path_gives_the_view(client: httpx.AsyncClient) -> None:
