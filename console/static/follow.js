@@ -133,7 +133,6 @@
 
     #over(status) {
       this.close();
-      this.#draw();
       this.#say(`It is over: ${status.replace("_", " ")}.`);
       refresh("live");
       refresh("story");
