@@ -26,6 +26,7 @@ from runtime.views import is_simulated, waiting_view
 
 PATH = "/invocations/{id}"
 LOG_SHOWN = 64 * 1024  # characters of the log in the page: its end
+MOMENT = 0.3  # seconds that something short is given to be over before it is shown
 LATE = "late"  # in a URL: what was to be cancelled was over already
 
 
@@ -52,10 +53,11 @@ class InvocationPage:
         """The same input once more, on the device that was asked for; leads to the new one."""
         earlier = await self._invocation(request)
         spec = await self._sources.admission.function(earlier.message.function)
-        headers: Headers = {b"prefer": b"respond-async"}  # nobody waits here for its outcome
+        headers: Headers = {b"prefer": b"respond-async"}  # what takes long is followed on its page
         again = await self._sources.admission.replay(
             earlier, spec, earlier.requested_device, headers
         )
+        await self._sources.invocations.wait(again, MOMENT)
         return see_other(f"/invocations/{again.id}")
 
     async def cancel(self, request: Request) -> Response:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from console.body import File, body_of, stored, uploaded
 from console.field import fields_of
 from console.form import Control, Kept, as_typed, by_parameter, kept_of, read
+from console.invocation import MOMENT
 from console.posted import Posted, posted
 from console.sources import Sources
 from runtime.errors import InvalidInput, LumbreError
@@ -21,7 +22,6 @@ from runtime.model import Invocation, new_id
 from runtime.query import Headers
 from runtime.scopes import CHARGE
 
-MOMENT = 0.3  # seconds
 PLAIN: Headers = {}  # no preference: what is accepted is awaited, and secured before an answer
 
 
