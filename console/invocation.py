@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from console import numbers
 from console.app import see_other
+from console.moment import settle
 from console.outcome import FIRST, file_of, head_of, laid_out, outcome_of
 from console.page import Action, Page, View
 from console.sources import Sources
@@ -26,7 +27,6 @@ from runtime.views import is_simulated, waiting_view
 
 PATH = "/invocations/{id}"
 LOG_SHOWN = 64 * 1024  # characters of the log in the page: its end
-MOMENT = 0.3  # seconds that something short is given to be over before it is shown
 LATE = "late"  # in a URL: what was to be cancelled was over already
 
 
@@ -57,7 +57,7 @@ class InvocationPage:
         again = await self._sources.admission.replay(
             earlier, spec, earlier.requested_device, headers
         )
-        await self._sources.invocations.wait(again, MOMENT)
+        await settle(self._sources.invocations, again)
         return see_other(f"/invocations/{again.id}")
 
     async def cancel(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from console.body import File, body_of, stored, uploaded
 from console.field import fields_of
 from console.form import Control, Kept, as_typed, by_parameter, kept_of, read
-from console.invocation import MOMENT
+from console.moment import settle
 from console.posted import Posted, posted
 from console.sources import Sources
 from runtime.errors import InvalidInput, LumbreError
@@ -95,7 +95,7 @@ class _Launch:
     async def _settle(self, started: list[Invocation]) -> None:
         """Give them a moment to be over, and make sure that they go on without this process."""
         invocations = self._sources.invocations
-        waiting = (invocations.wait(each, MOMENT) for each in started)
+        waiting = (settle(invocations, each) for each in started)
         for each, over in zip(started, await asyncio.gather(*waiting), strict=True):
             if over is None:
                 await invocations.secure(each)

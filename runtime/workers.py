@@ -169,7 +169,12 @@ class Workers:
             await asyncio.sleep(LOOK_EVERY)
 
     def _forget_silent(self) -> None:
-        before = time.monotonic() - FORGET_AFTER
+        now = time.monotonic()
+        if not self._bus.connected:  # nobody can be heard: what was known last goes on to count
+            for worker in self._workers.values():
+                worker.heard_at = now
+            return
+        before = now - FORGET_AFTER
         silent = [key for key, worker in self._workers.items() if worker.heard_at < before]
         for key in silent:
             log.warning("worker %s has not been heard of for %.0f s", key, FORGET_AFTER)

@@ -114,7 +114,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.suite.report.folder"},
     {"loadtest.suite.report"},
     {"loadtest.suite.__main__"},
-    {"console.numbers", "console.page", "console.shared", "console.sources"},
+    {f"console.{m}" for m in ("moment", "numbers", "page", "shared", "sources")},
     {"console.render", "console.pulse", "console.entrance", "console.visitor"},
     {"console.curves", "console.traceback", "console.waterfall"},
     {"console.outcome"},

@@ -130,6 +130,19 @@ async def test_the_replicas_of_a_worker_that_falls_silent_have_ended(
     }
 
 
+async def test_nobody_is_silent_while_the_broker_is_away(
+    distant: Distant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = distant.workers
+    monkeypatch.setattr(module, "FORGET_AFTER", -1.0)  # whoever is not heard of this very moment
+    with monkeypatch.context() as away:
+        away.setattr(type(workers._bus), "connected", property(lambda bus: False))
+        workers._forget_silent()
+        assert workers.count == 1
+    workers._forget_silent()
+    assert workers.count == 0
+
+
 async def test_what_is_no_announcement_changes_nothing(distant: Distant) -> None:
     before = distant.lives.keys()
     (worker,) = distant.workers._workers
