@@ -9,7 +9,7 @@ from tests.browser.conftest import Open
 from tests.browser.opened import HERE, Opened
 from tests.support import NodeFactory, RunningNode
 
-# Sleeps of 20 and 40 ms, `{most}` on each device: enough to see it move, or to stop it in time.
+# Sleeps of 10 and 30 ms, `{most}` on each device: enough to see it move, or to stop it in time.
 PLAN = """
 precision: 0.0001
 least: 3
@@ -23,12 +23,12 @@ cases:
   - case: a nap
     function: naps
     axis: n
-    ladder: [20, 40]
+    ladder: [10, 30]
     seconds: seconds
     parity:
       - {{field: n, tolerance: "0.5"}}
 """
-SHORT, LONG = PLAN.format(most=25, limit=20), PLAN.format(most=1000, limit=600)
+SHORT, LONG = PLAN.format(most=20, limit=20), PLAN.format(most=1000, limit=600)
 ENDS = 60_000  # milliseconds until a short run has written its reports
 
 
@@ -80,7 +80,7 @@ def test_a_form_that_cannot_be_measured_is_shown_again_as_it_was(
     opened = page_at(f"{quiet.url}/benchmarks?function=naps", name="benchmark-fault")
     opened.expected |= {422}
     page = opened.page
-    plan = SHORT.replace("ladder: [20, 40]", "ladder: []")
+    plan = SHORT.replace("ladder: [10, 30]", "ladder: []")
     _start(page, plan)
     expect(page.get_by_role("alert")).to_contain_text("plan. case 'a nap'/ladder: List should have")
     expect(page.get_by_label("Plan")).to_have_value(plan.strip())
