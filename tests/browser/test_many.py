@@ -15,6 +15,7 @@ LONGEST = 60  # characters of a name
 WORDS = ("resize", "estimate", "transcribe", "embed", "classify", "denoise", "summarize", "rank")
 THINGS = ("invoices", "photographs", "sentences", "molecules", "recordings", "trajectories")
 PAGES = ("", "functions", "queues", "replicas", "scaling")
+LOOKS = [*((path, 1440) for path in PAGES), ("functions", 390), ("queues", 390)]
 SOON = 6_000  # milliseconds until a page is loaded: 2 s, on a machine that does other work, too
 HEAD = "from runtime import function\n"
 BODY = '''
@@ -66,8 +67,7 @@ def test_names_are_as_long_as_they_should_be() -> None:
     assert max(map(len, made)) == LONGEST
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("path", "width"), LOOKS)
 def test_a_page_of_hundreds_is_soon_open_still_and_within_its_width(
     many: RunningNode, page_at: Open, path: str, width: int
 ) -> None:
@@ -76,7 +76,8 @@ def test_a_page_of_hundreds_is_soon_open_still_and_within_its_width(
     opened = page_at(f"{many.url}/signin", width=width, name=name)
     opened.page.goto(f"{many.url}/{path}", wait_until="load", timeout=SOON)
     opened.settle()
-    opened.shot()
+    if width > 1000:  # a narrow one is forty screens high
+        opened.shot()
     opened.assert_fits()
     opened.assert_still()
 
