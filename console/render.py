@@ -5,6 +5,7 @@ Templates are loaded once, when the first page is asked for; Jinja2 escapes ever
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 # Within <script type="application/json">, these could end the element or begin a comment in it.
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_CODE = re.compile(r"(`{1,2})([^`\n]+)\1")
 
 
 @cache
@@ -47,6 +49,7 @@ def environment() -> Environment:
         "path": lambda text: quote(str(text), safe=""),
         "json": in_script,
         "pretty": pretty,
+        "prose": prose,
     }
     env.globals |= {"static": static, "ago": numbers.ago, "dash": numbers.DASH, "rows": rows}
     env.globals["ui"] = env.get_template("macros.html").module
@@ -92,6 +95,11 @@ def rows(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Markup:
 def pretty(value: Any) -> str:
     """A JSON value as people read it, indented by two; large texts stay as they are."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def prose(text: str) -> Markup:
+    """A text as docstrings are written: what stands between backticks, one or two, is code."""
+    return Markup(_CODE.sub(r"<code>\2</code>", str(escape(text))))
 
 
 @cache

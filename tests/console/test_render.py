@@ -49,3 +49,21 @@ def test_the_cells_of_a_table_are_escaped_and_labelled() -> None:
     assert render.rows(["a", '"b"'], [(1, "<i>")]) == (
         '<tr><td data-label="a">1</td><td data-label="&#34;b&#34;">&lt;i&gt;</td></tr>'
     )
+
+
+@given(st.text("ab`<&\n "))
+def test_a_text_with_code_in_it_keeps_all_of_its_words_and_nothing_in_it_is_markup(
+    text: str,
+) -> None:
+    told = str(render.prose(text))
+    plain = told.replace("<code>", "").replace("</code>", "")
+    assert "<" not in plain
+    assert plain.replace("`", "") == text.replace("&", "&amp;").replace("<", "&lt;").replace(
+        "`", ""
+    )
+
+
+def test_what_stands_between_backticks_is_code() -> None:
+    assert render.prose("with `n` < 2 and ``m``") == (
+        "with <code>n</code> &lt; 2 and <code>m</code>"
+    )
