@@ -31,6 +31,7 @@ def environment() -> Environment:
     env = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
+        auto_reload=False,  # templates belong to the code that runs: an upgrade comes with a restart
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
