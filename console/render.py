@@ -31,7 +31,7 @@ def environment() -> Environment:
     env = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
-        auto_reload=False,  # templates belong to the code that runs: an upgrade comes with a restart
+        auto_reload=False,  # they belong to the code that runs, whatever is installed meanwhile
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
