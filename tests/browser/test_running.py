@@ -211,10 +211,9 @@ def test_a_training_is_watched_its_curve_grows_and_the_page_does_not_move(
     _field(page, "epochs").fill("250")
     page.get_by_role("radio", name="CPU").check()
     page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_role("link", name="All about this invocation").click()
-    page.wait_for_url("**/invocations/*", wait_until="load")
     streams = _streams(page)
-    page.reload()  # as from a link: all of its life is watched from here on, its stream counted
+    page.get_by_role("link", name="All about this invocation").click()
+    page.wait_for_url("**/invocations/*")
     first = _grown(page, "curve-loss", 2)
     opened.shot("-1-running")
     later = _grown(page, "curve-loss", len(first["x"]) + 10)
