@@ -10,6 +10,7 @@ document.documentElement.classList.add("js"); // what only works with a script i
   let awaySince = null;
   let timer = 0;
   let refreshing = 0;
+  const finished = new WeakSet(); // regions that will not change any more, and were asked for since
 
   // ── refreshing live regions ──────────────────────────────────────────────────────────────
 
@@ -26,7 +27,8 @@ document.documentElement.classList.add("js"); // what only works with a script i
   function refresh() {
     const regions = document.hidden ? [] : document.querySelectorAll("[data-live]");
     for (const region of regions) {
-      if (region.dataset.over !== undefined) continue; // nothing about it changes any more
+      if (finished.has(region)) continue;
+      if (region.dataset.over !== undefined) finished.add(region); // once more, for the footer
       htmx.trigger(region, "lumbre:refresh");
     }
     plan();
