@@ -57,7 +57,8 @@ def overview_poll(pace: Pace) -> Row:
         checks=(Check(worst, POLL, "ms"),),
         detail=f"GET / as htmx asks for it, over a new connection, {FRESH} s after the last, so"
         f" that none is a copy of the one before. By range: {told}; the budget is held against the"
-        f" slowest of them. The whole page: {whole.text('ms')}.",
+        " slowest of them. The first range's CPU time has the full audit in it, which compares all"
+        f" rows in a thread once somebody looks. The whole page: {whole.text('ms')}.",
     )
 
 
