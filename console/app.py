@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -25,6 +26,7 @@ from console.visitor import visitor_of
 from runtime.access_routes import own_path
 from runtime.answers import json_answer
 from runtime.errors import Forbidden, LumbreError
+from runtime.problem import problem_of
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
@@ -170,14 +172,15 @@ class Console:
         inner = {**scope, "path": scope["path"].removeprefix("/static"), "root_path": ""}
         try:
             await self._static(inner, receive, sent)
-        except Exception as error:
-            if getattr(error, "status_code", None) != HTTPStatus.NOT_FOUND:
-                raise
-            await Response("there is no such file", 404)(scope, receive, send)
+        except HTTPException as error:  # there is no such file, or it was not GET
+            await Response(error.detail, error.status_code)(scope, receive, send)
 
     async def _tell(self, page: Page, request: Request) -> Response:
-        view = await page.show(request)
-        return json_answer(view, headers={"Cache-Control": "no-store", "Vary": HEADERS["Vary"]})
+        headers = {"Cache-Control": "no-store", "Vary": HEADERS["Vary"]}
+        try:
+            return json_answer(await page.show(request), headers=headers)
+        except LumbreError as error:
+            return problem_of(error, headers)
 
     async def _show(self, page: Page, request: Request) -> Response:
         block = ""

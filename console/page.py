@@ -5,7 +5,7 @@ One view has three answers: a browser gets the whole page, htmx gets the block i
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from starlette.requests import Request
@@ -87,12 +87,3 @@ class Closing(Protocol):
     """A section that has something to end before its process does."""
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One line that a page tells above everything else."""
-
-    kind: Literal["good", "bad", "note"]
-    text: str
-    links: dict[str, str] = field(default_factory=dict)  # words → URL

@@ -9,7 +9,6 @@ document.documentElement.classList.add("js"); // what only works with a script i
   let failures = 0;
   let awaySince = null;
   let timer = 0;
-  let refreshing = 0;
   const finished = new WeakSet(); // regions that will not change any more, and were asked for since
 
   // ── refreshing live regions ──────────────────────────────────────────────────────────────
@@ -51,7 +50,6 @@ document.documentElement.classList.add("js"); // what only works with a script i
 
   document.addEventListener("htmx:after:request", (event) => {
     if (!isRefresh(event)) return;
-    refreshing = Math.max(0, refreshing - 1);
     const status = event.detail.ctx.response?.status ?? 0;
     answered(status > 0 && status < 500);
   });
@@ -104,6 +102,4 @@ document.documentElement.classList.add("js"); // what only works with a script i
   }
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", ready);
   else ready();
-
-  window.lumbre = { refresh };
 })();

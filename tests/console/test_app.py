@@ -276,3 +276,14 @@ async def test_who_may_not_have_a_page_is_told_so_by_a_page() -> None:
     assert answer.status_code == 403
     assert "lacks the scope read" in answer.text
     await console.close()
+
+
+async def test_the_error_of_a_page_as_json_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/lost.json")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "look at /paper" in answer.json()["detail"]
+
+
+async def test_a_static_file_is_only_read(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/static/lumbre.css")).status_code == 405
