@@ -102,4 +102,6 @@ document.documentElement.classList.add("js"); // what only works with a script i
   }
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", ready);
   else ready();
+
+  window.lumbre = { refresh }; // for who will not wait for the timer
 })();
