@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -41,8 +41,10 @@ def publish(url: str, queue: str, body: bytes) -> None:
 
 def listening(pid: int) -> list[tuple[str, int]]:
     """Addresses, in hexadecimal as the kernel shows them, and ports that a process listens on."""
-    links = [link for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
-    sockets = {str(link.readlink()) for link in links}
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # the server closed it while they were listed
+            sockets.add(str(link.readlink()))
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
