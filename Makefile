@@ -59,11 +59,11 @@ $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"lumbre needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: say make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[functions,loadtest]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[functions,loadtest,cluster]'
 	@touch $@
 
 $(VENV)/tested: $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[functions,loadtest,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[functions,loadtest,cluster,push,dev]'
 	@touch $@
 
 clean: ## remove the environment and what tools have left

@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     broker_url: str = Field(
         "memory://", description="memory://, which is in this process, or amqp[s]://USER@HOST/VHOST"
     )
+    broker_username: str = Field("", description="user of the broker; empty is the URL's")
+    broker_password: SecretStr = Field(
+        SecretStr(""), description="password of the broker; empty is the URL's"
+    )
     broker_ca: str = Field("", description="certificates that amqps:// trusts, PEM")
     broker_certificate: str = Field("", description="own certificate for amqps://, PEM")
     broker_key: str = Field("", description="the key of that certificate, PEM")
@@ -55,6 +59,9 @@ class Settings(BaseSettings):
     )
     ledger_url: str = Field(
         "", description="sqlite:///PATH or postgresql://…; empty is a file in the state folder"
+    )
+    catalog: str = Field(
+        "", description="a baked catalog (lumbre bake), served without importing the functions"
     )
     blobs_url: str = Field("", description="fsspec URL; empty is a folder in the state folder")
     retention_age: float = Field(
@@ -79,6 +86,12 @@ class Settings(BaseSettings):
     queue_limit: int = Field(10_000, ge=1, description="waiting invocations per function, device")
     max_wait: float = Field(300, gt=0, description="seconds a caller waits before its 200 is a 202")
     grace: float = Field(30, ge=0, description="seconds a drain waits for what is running")
+    health_port: int = Field(
+        0, ge=0, le=65535, description="port of a worker's or recorder's probes, metrics; 0: none"
+    )
+    scaler_port: int = Field(
+        0, ge=0, le=65535, description="port of KEDA's external scaler on a gateway; 0: none"
+    )
     reload: bool = Field(False, description="take changed function files without losing work")
     debug: bool = Field(False, description="tracebacks in answers to callers")
     log_format: Literal["text", "json"] = Field("text", description="text or json")

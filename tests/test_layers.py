@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("runtime", "autoscaler", "console", "loadtest")
+PACKAGES = ("runtime", "autoscaler", "console", "loadtest", "deploy")
 
 FLOORS: list[set[str]] = [
     {
@@ -176,6 +176,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.report.plots", "loadtest.report.terminal"},
     {"loadtest.report.files"},
     {"loadtest.report"},
+    {"deploy.values"},
     {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {"runtime.cli.comparing", "runtime.cli.following", "runtime.cli.reference"},
@@ -198,7 +199,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.budgets.console"},
     {f"loadtest.budgets.{m}" for m in ("embedded", "generator", "rabbitmq")},
 ]
-ANYWHERE = {"console", "runtime", "autoscaler", "loadtest"}  # a package's own public names
+ANYWHERE = {"console", "runtime", "autoscaler", "loadtest", "deploy"}  # a package's own public names
 
 ONLY = {
     "torch": {"runtime.context", "runtime.replica", "runtime.forkserver"},
