@@ -117,6 +117,8 @@ class Workers(Part):
     memory: str = Field("2Gi", pattern=QUANTITY)
     command: tuple[str, ...] = ()  # instead of the image's `lumbre`; arguments follow it
     deletion_cost: bool = True  # raised while busy, so that scale-in takes an idle pod first
+    scratch: str = Field("4Gi", pattern=QUANTITY)  # the most a pod may write to /tmp, or to caches
+    shm: str = Field("1Gi", pattern=QUANTITY)  # /dev/shm of GPU workers, part of their memory
     env: dict[str, str] = {}
 
 

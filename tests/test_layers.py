@@ -177,6 +177,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.report.files"},
     {"loadtest.report"},
     {"deploy.values"},
+    {"deploy.pod"},
     {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {"runtime.cli.comparing", "runtime.cli.following", "runtime.cli.reference"},
