@@ -144,12 +144,18 @@ def read_settings(flags: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         faults = [
-            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}"
-            for e in error.errors()
+            _fault("_".join(map(str, e["loc"])), e["input"], e["msg"]) for e in error.errors()
         ]
         raise ConfigurationError("; ".join(faults)) from None
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"lumbre.toml cannot be read: {error}") from None
+
+
+def _fault(name: str, value: Any, what: str) -> str:
+    """What is wrong with a setting, with its value where that is known to be no secret."""
+    field = Settings.model_fields.get(name)  # None for a name that does not exist, such as a typo
+    shown = without_password(value) if field and field.annotation is not SecretStr else "***"
+    return f"{PREFIX}{name.upper()}={shown!r}: {what}"
 
 
 def origin(name: str, flags: Mapping[str, Any]) -> str:

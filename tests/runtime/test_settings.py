@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from runtime.cli import app
 from runtime.errors import ConfigurationError
 from runtime.settings import Settings, origin, read_settings
 
@@ -67,3 +69,23 @@ def test_a_file_that_is_no_toml_is_an_error_in_one_line() -> None:
 def test_several_function_folders_are_split_at_colons(tmp_path: Path) -> None:
     settings = read_settings({"functions": f"{tmp_path}/a:{tmp_path}/b"})
     assert settings.folders == [tmp_path / "a", tmp_path / "b"]
+
+
+@pytest.mark.parametrize("name", ["broker_password", "callback_secret", "broker_pasword"])
+def test_a_secret_is_no_part_of_what_is_said_about_it(name: str) -> None:
+    Path("lumbre.toml").write_text(f"{name} = 7355608\n")
+    with pytest.raises(ConfigurationError, match=name.upper()) as raised:
+        read_settings()
+    assert "7355608" not in str(raised.value)
+
+
+def test_settings_that_are_shown_hide_the_brokers_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LUMBRE_BROKER_USERNAME", "lumbre")
+    monkeypatch.setenv("LUMBRE_BROKER_PASSWORD", "s3cret")
+    for arguments in (["settings"], ["settings", "--json"], ["worker", "--help"]):
+        told = CliRunner().invoke(app, arguments)
+        assert told.exit_code == 0
+        assert "s3cret" not in told.output
+    assert "s3cret" not in repr(read_settings())

@@ -16,6 +16,7 @@ from runtime.errors import ConfigurationError
 from runtime.settings import Settings
 
 SETTING = "LUMBRE_BROKER_URL"
+USERNAME, PASSWORD = "LUMBRE_BROKER_USERNAME", "LUMBRE_BROKER_PASSWORD"
 PORTS = {"amqp": 5672, "amqps": 5671}
 ENCODE = "in a user name, a password or a vhost write / ? # @ : % as %2F %3F %23 %40 %3A %25"
 
@@ -59,6 +60,7 @@ class Address:
     heartbeat: int = 30  # seconds without a byte after which a connection is given up; 0 is never
     connection_timeout: float = 10.0  # seconds, to get through to a host
     blocked_timeout: float = 300.0  # seconds a connection may be blocked; then another is made
+    apart: bool = False  # user and password were given apart, and are meant for every URL
 
     @classmethod
     def parse(
@@ -85,12 +87,30 @@ class Address:
 
     @classmethod
     def of(cls, settings: Settings) -> "Address":
-        """The one that the settings name."""
-        return cls.parse(
+        """The one that the settings name; a user and password given apart replace the URL's.
+
+        They may hold any characters, since nothing is written in percents there.
+        """
+        address = cls.parse(
             settings.broker_url,
             ca=settings.broker_ca or None,
             certificate=settings.broker_certificate or None,
             key=settings.broker_key or None,
+        )
+        user, password = settings.broker_username, settings.broker_password.get_secret_value()
+        if bool(user) != bool(password):
+            missing, given = (PASSWORD, USERNAME) if user else (USERNAME, PASSWORD)
+            raise ConfigurationError(
+                f"{given} is set and {missing} is not: set both, or neither to take the URL's"
+            )
+        return replace(address, user=user, password=password, apart=True) if user else address
+
+    def login(self, user: str, password: str) -> tuple[str, str]:
+        """User and password for another URL of this server, which may name these itself."""
+        return (
+            (self.user, self.password)
+            if self.apart
+            else (user or self.user, password or self.password)
         )
 
     def __str__(self) -> str:

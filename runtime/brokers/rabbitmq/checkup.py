@@ -53,7 +53,7 @@ async def examine_management(url: str, address: Address) -> list[Finding]:
     """Ask the management API what it has to say of its server and its vhost."""
     parsed = httpx.URL(url)
     shown = parsed.copy_with(username=None, password=None)
-    auth = (parsed.username or address.user, parsed.password or address.password)
+    auth = address.login(parsed.username, parsed.password)
     base = f"{shown}".rstrip("/")
     try:
         async with httpx.AsyncClient(base_url=base, auth=auth, timeout=CONNECT) as client:

@@ -20,16 +20,17 @@ log = logging.getLogger(__name__)
 class Management:
     """Depths from the management API, with the AMQP user's credentials unless the URL has some.
 
+    Credentials that were given apart (LUMBRE_BROKER_USERNAME) replace those of the URL as well.
     The server counts every few seconds (`collect_statistics_interval`), so they are a bit old.
     """
 
     def __init__(self, url: str, address: Address) -> None:
         self._url = httpx.URL(url)
         self._shown = self._url.copy_with(username=None, password=None)
-        user = self._url.username or address.user
-        password = self._url.password or address.password
         self._client = httpx.AsyncClient(
-            base_url=f"{self._shown}".rstrip("/"), auth=(user, password), timeout=TIMEOUT
+            base_url=f"{self._shown}".rstrip("/"),
+            auth=address.login(self._url.username, self._url.password),
+            timeout=TIMEOUT,
         )
         self._vhost = quote(address.vhost, safe="")
         self._depths: dict[str, tuple[float, Depth]] = {}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from runtime.brokers.rabbitmq import Address, Tls
 from runtime.errors import ConfigurationError
+from runtime.settings import Settings
 
 TEXT = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable())
 
@@ -117,3 +118,39 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigurationError, match="CA certificate"):
         Tls(ca=tmp_path / "ca.pem").context()
+
+
+# ── credentials apart from the URL ────────────────────────────────────────────────────────────
+
+
+def settings(url: str = "amqp://someone:else@rabbit/v", **apart: str) -> Settings:
+    return Settings.model_validate({"broker_url": url} | apart)
+
+
+@given(user=TEXT, password=TEXT)
+def test_credentials_given_apart_replace_those_of_the_url_as_they_are(
+    user: str, password: str
+) -> None:
+    address = Address.of(settings(broker_username=user, broker_password=password))
+    assert (address.user, address.password, address.vhost) == (user, password, "v")
+    assert address.login("of", "its URL") == (user, password)
+
+
+def test_without_them_the_urls_count_and_a_second_url_may_have_its_own() -> None:
+    address = Address.of(settings())
+    assert (address.user, address.password) == ("someone", "else")
+    assert address.login("", "") == ("someone", "else")
+    assert address.login("monitor", "p") == ("monitor", "p")
+
+
+@pytest.mark.parametrize(("given", "missing"), [("username", "PASSWORD"), ("password", "USERNAME")])
+def test_one_of_them_alone_is_refused_and_named(given: str, missing: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"LUMBRE_BROKER_{missing} is not") as raised:
+        Address.of(settings(**{f"broker_{given}": "s3cret"}))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_password_given_apart_never_shows() -> None:
+    address = Address.of(settings(broker_username="lumbre", broker_password="s3cret"))
+    assert "s3cret" not in f"{address} {address!r}"
+    assert "else" not in f"{address} {address!r}"

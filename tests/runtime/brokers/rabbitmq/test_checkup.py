@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from loadtest.servers import RabbitServer
 from runtime.brokers.rabbitmq import Address, examine_management, examine_server
 from runtime.finding import Finding, State
+from runtime.settings import Settings
 
 SECRET = "s3cr3t-%40"
 
@@ -132,3 +135,19 @@ async def test_a_management_api_that_is_not_there_is_a_problem(url: str, told: s
     found = await managed(url, "amqp://localhost/")
     assert found.state is State.PROBLEM
     assert told in found.text
+
+
+async def test_credentials_apart_from_the_urls_open_the_broker_and_its_management_api(
+    rabbit: RabbitServer, rabbit_url: str
+) -> None:
+    user, password = f"a/b@{uuid4().hex[:8]} é", "p ss:/?#[@]%2F'\"é"
+    rabbit.add_user(user, password, urlsplit(rabbit_url).path[1:])
+    rabbit.ctl("set_user_tags", user, "monitoring")
+    wrong = rabbit_url.replace("guest:guest", f"guest:{SECRET}")
+    address = Address.of(
+        Settings(broker_url=wrong, broker_username=user, broker_password=SecretStr(password))
+    )
+    assert {found.state for found in await examine_server(address)} == {State.OK}
+    url = rabbit.management_url.replace("://", f"://guest:{SECRET}@")
+    (found,) = await examine_management(url, address)
+    assert found.state is State.OK, found
