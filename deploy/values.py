@@ -61,7 +61,8 @@ class Broker(Part):
     )
     url: str = ""  # external: amqp[s]://HOST[:PORT]/VHOST, without credentials
     management_url: str = ""  # external: http[s]://HOST:15672, without credentials
-    image: str = "rabbitmq:4.1-management"
+    image: str = ""  # empty: rabbitmq:4.2-management; operator: its own (it asks for 4.2.4 or newer)
+    operator_namespace: str = "rabbitmq-system"  # whence the operator asks the management API
     nodes: int = Field(1, ge=1)
     storage: Storage = Storage()
     cpu: str = Field("500m", pattern=QUANTITY)
@@ -74,8 +75,11 @@ class Database(Part):
 
     kind: Literal["pod", "external"] = "pod"
     secret: str = "lumbre-database"  # keys: url (postgresql://…); for the pod: password, too
-    image: str = "postgres:17"
+    image: str = "postgres:17"  # of Debian: its postgres is user 999
+    port: int = Field(5432, ge=1, le=65535)  # external: what the URL says
     storage: Storage = Storage()
+    cpu: str = Field("250m", pattern=QUANTITY)
+    memory: str = Field("512Mi", pattern=QUANTITY)
 
 
 class Blobs(Part):
@@ -83,6 +87,8 @@ class Blobs(Part):
 
     url: str = ""  # s3://bucket/lumbre; empty: a volume
     secret: str = ""  # its keys become variables of the pods, such as AWS_ACCESS_KEY_ID
+    identity: dict[str, str] = {}  # instead: annotations of ServiceAccounts that a cloud knows
+    port: int = Field(443, ge=1, le=65535)  # of the object store
     storage: Storage = Storage()
     access: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"  # of the volume
 
@@ -92,6 +98,7 @@ class Route(Part):
 
     kind: Literal["none", "ingress", "httproute"] = "none"
     host: str = ""
+    namespace: str = ""  # of the ingress controller: nobody else reaches gateways; empty: anybody
     ingress_class: str = ""  # empty: the cluster's default
     tls_secret: str = ""  # ingress: a Secret of type kubernetes.io/tls
     gateway: str = ""  # httproute: NAME or NAMESPACE/NAME of the Gateway
@@ -110,6 +117,22 @@ class Gateway(Part):
     route: Route = Route()
 
 
+class Recorder(Part):
+    """The recorder's Deployment."""
+
+    replicas: int = Field(1, ge=1)
+    cpu: str = Field("250m", pattern=QUANTITY)
+    memory: str = Field("512Mi", pattern=QUANTITY)
+
+
+class Callbacks(Part):
+    """Where outcomes may be POSTed to."""
+
+    hosts: tuple[str, ...] = ()  # as LUMBRE_CALLBACK_HOSTS takes them; none: no callbacks
+    secret: str = ""  # its key `secret` signs them
+    ports: tuple[int, ...] = (443,)
+
+
 class Workers(Part):
     """What pods of workers get, where a function's own `resources` does not say."""
 
@@ -120,6 +143,7 @@ class Workers(Part):
     scratch: str = Field("4Gi", pattern=QUANTITY)  # the most a pod may write to /tmp, or to caches
     shm: str = Field("1Gi", pattern=QUANTITY)  # /dev/shm of GPU workers, part of their memory
     env: dict[str, str] = {}
+    ports: tuple[int, ...] = ()  # that functions may reach anywhere, such as 443; none: no other
 
 
 class Monitoring(Part):
@@ -129,6 +153,7 @@ class Monitoring(Part):
     namespace: str = "monitoring"  # whence Prometheus may scrape
     labels: dict[str, str] = {"release": "prometheus"}
     interval: str = "15s"
+    secret: str = "lumbre-metrics"  # its key `key` is an API key that may `read`
 
 
 class Values(Part):
@@ -143,12 +168,16 @@ class Values(Part):
     database: Database = Database()
     blobs: Blobs = Blobs()
     gateway: Gateway = Gateway()
-    recorders: int = Field(1, ge=1)
+    recorder: Recorder = Recorder()
+    callbacks: Callbacks = Callbacks()
     console: bool = False  # one of its own, beside the gateways'
     workers: Workers = Workers()
     monitoring: Monitoring = Monitoring()
     keda_namespace: str = "keda"
     functions_path: str = "/app/functions"  # in the images
+    settings: dict[str, str] = {}  # further ones of all pods, such as retention_age: "86400"
+    quota: dict[str, str] = {}  # `hard` of a ResourceQuota, such as services.nodeports: "0"
+    api_ports: tuple[int, ...] = (443, 6443)  # of Kubernetes' API, for workers' deletion cost
 
 
 def read_values(
