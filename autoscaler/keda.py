@@ -1,30 +1,27 @@
-"""A function's scaling as KEDA's ScaledObject (keda.sh/v1alpha1), and as YAML to copy.
+"""A function's scaling as KEDA's objects (keda.sh/v1alpha1): ScaledObject and ScaledJob.
 
-Every field means here what it means there, so rendering is naming.  The trigger asks RabbitMQ's
-management API and counts unacknowledged messages too: a busy replica is backlog, and is not scaled
-away.  `behavior` is always said, since the HPA without it remembers and goes back up.
+Every field means here what it means there, so rendering is naming.  `behavior` is always said,
+since the HPA without it remembers and goes back up; and so is `fallback`, which keeps replicas
+while the backlog cannot be read.  What reads the objects back is `autoscaler.rendered`.
 """
 
 import hashlib
-import json
 import math
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
+from autoscaler.trigger import AUTHENTICATION, Object, number, rabbitmq_trigger
 from runtime.function import Scaling
-from runtime.model import Device, queue_name
+from runtime.model import Device
 
-AUTHENTICATION = "lumbre-rabbitmq"  # the TriggerAuthentication that knows the broker's URL
+API = "keda.sh/v1alpha1"
 MAX_NAME = 63  # characters: KEDA puts a ScaledObject's name into a label (RFC 1123)
 DEFAULT_MOST = 100  # replicas, as KEDA has it
+LONGEST = 900.0  # seconds: a function that may run for longer is a ScaledJob
 MAX_WINDOW = 3600  # seconds, the HPA's most
+MAX_SECONDS = 2**31 - 1  # KEDA's are 32-bit integers
 FAILURES = 3  # readings that fail in a row before the fallback counts
 RATE_PERIOD = 15  # seconds, as the HPA's own defaults have it
 DEFAULT_TOLERANCE = 0.1  # the HPA's
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*")
-# What YAML 1.1 takes for something else than text, and Kubernetes reads YAML 1.1.
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+KEPT_JOBS = 3  # finished jobs of each kind whose logs can still be read
 
 
 def resource_name(function: str, device: Device) -> str:
@@ -41,97 +38,127 @@ def resource_name(function: str, device: Device) -> str:
 
 
 def scaled_object(
-    function: str, device: Device, scaling: Scaling, max_replicas: int = DEFAULT_MOST
-) -> dict[str, Any]:
+    function: str,
+    device: Device,
+    scaling: Scaling,
+    max_replicas: int = DEFAULT_MOST,
+    *,
+    trigger: Object | None = None,
+    metadata: Object | None = None,
+) -> Object:
     """The ScaledObject of one function on one device.
 
     `max_replicas` counts where the scaling names none: as many as there is hardware for.  Seconds
-    are rounded up to whole ones, of which KEDA wants at least 1 between two looks.
+    are rounded up to whole ones, of which KEDA wants at least 1 between two looks.  `trigger` is
+    one of `autoscaler.trigger` (rabbitmq's), `metadata` the object's (its name).
     """
     name = resource_name(function, device)
     return {
-        "apiVersion": "keda.sh/v1alpha1",
+        "apiVersion": API,
         "kind": "ScaledObject",
-        "metadata": {"name": name},
+        "metadata": metadata or {"name": name},
         "spec": {
             "scaleTargetRef": {"name": name},
-            "pollingInterval": max(1, math.ceil(scaling.polling_interval)),
-            "cooldownPeriod": math.ceil(scaling.cooldown),
+            "pollingInterval": _polling(scaling),
+            "cooldownPeriod": _seconds(scaling.cooldown),
             "minReplicaCount": scaling.min_replicas,
-            "maxReplicaCount": max(scaling.max_replicas or max_replicas, scaling.min_replicas, 1),
+            "maxReplicaCount": _most(scaling, max_replicas),
             "fallback": {
                 "failureThreshold": FAILURES,
                 "replicas": max(1, scaling.min_replicas),
                 "behavior": "currentReplicasIfHigher",
             },
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
-            "triggers": [_trigger(queue_name(function, device), scaling)],
+            "triggers": [trigger or rabbitmq_trigger(function, device, scaling)],
         },
     }
 
 
-def as_yaml(value: Any) -> str:
-    """A value of mappings, lists, ASCII texts and numbers as a YAML document."""
-    return "\n".join(_lines(value)) + "\n"
+def scaled_job(
+    function: str,
+    device: Device,
+    scaling: Scaling,
+    job: Object,
+    max_replicas: int = DEFAULT_MOST,
+    *,
+    trigger: Object | None = None,
+    metadata: Object | None = None,
+) -> Object:
+    """The ScaledJob of one function on one device: a pod for a message, which nothing scales in.
 
-
-def _trigger(queue: str, scaling: Scaling) -> dict[str, Any]:
+    `job` is the specification of its Jobs.  The strategy fits a backlog that counts what runs: as
+    many are started as it asks for, less those that are there; `accurate` would take them twice
+    (KEDA, pkg/scaling/executor/scale_jobs.go).  A new version leaves running jobs alone.  There is
+    no fallback: while the backlog cannot be read, no job is started and none is ended.
+    """
     return {
-        "type": "rabbitmq",
-        "metadata": {  # texts, all of them
-            "protocol": "http",
-            "queueName": queue,
-            "mode": "QueueLength",
-            "value": f"{scaling.target:g}",
-            "activationValue": f"{scaling.activation:g}",
-            "excludeUnacknowledged": "false",
+        "apiVersion": API,
+        "kind": "ScaledJob",
+        "metadata": metadata or {"name": resource_name(function, device)},
+        "spec": {
+            "jobTargetRef": job,
+            "pollingInterval": _polling(scaling),
+            "minReplicaCount": scaling.min_replicas,
+            "maxReplicaCount": _most(scaling, max_replicas),
+            "successfulJobsHistoryLimit": KEPT_JOBS,
+            "failedJobsHistoryLimit": KEPT_JOBS,
+            "rollout": {"strategy": "gradual"},
+            "scalingStrategy": {"strategy": "default"},
+            "triggers": [trigger or rabbitmq_trigger(function, device, scaling)],
         },
-        "authenticationRef": {"name": AUTHENTICATION},
     }
 
 
-def _behavior(scaling: Scaling) -> dict[str, Any]:
+def trigger_authentication(
+    secret: str, config: str, key: str = "management-url", *, metadata: Object | None = None
+) -> Object:
+    """The TriggerAuthentication of all rabbitmq triggers of a namespace.
+
+    Username and password are keys of the Secret, and stay out of the URL, where they would have to
+    be escaped.  The URL of the management API is `key` of the ConfigMap; KEDA takes the last part
+    of its path for the vhost, so it ends with a slash.
+    """
+    wanted = [{"parameter": name, "name": secret, "key": name} for name in ("username", "password")]
+    return {
+        "apiVersion": API,
+        "kind": "TriggerAuthentication",
+        "metadata": metadata or {"name": AUTHENTICATION},
+        "spec": {
+            "secretTargetRef": wanted,
+            "configMapTargetRef": [{"parameter": "host", "name": config, "key": key}],
+        },
+    }
+
+
+def _polling(scaling: Scaling) -> int:
+    return max(1, _seconds(scaling.polling_interval))
+
+
+def _most(scaling: Scaling, max_replicas: int) -> int:
+    return max(scaling.max_replicas or max_replicas, scaling.min_replicas, 1)
+
+
+def _seconds(seconds: float) -> int:
+    return min(MAX_SECONDS, math.ceil(seconds))
+
+
+def _behavior(scaling: Scaling) -> Object:
     """The HPA's defaults said aloud, with the window of scaling in."""
     window = min(MAX_WINDOW, math.ceil(scaling.stabilization_window))
-    up: dict[str, Any] = {
+    up: Object = {
         "stabilizationWindowSeconds": 0,
         "policies": [_rate("Pods", 4), _rate("Percent", 100)],
         "selectPolicy": "Max",
     }
-    down: dict[str, Any] = {
+    down: Object = {
         "stabilizationWindowSeconds": window,
         "policies": [_rate("Percent", 100)],
+        "selectPolicy": "Max",
     }
     if scaling.tolerance != DEFAULT_TOLERANCE:
-        up["tolerance"] = down["tolerance"] = f"{scaling.tolerance:g}"
+        up["tolerance"] = down["tolerance"] = number(scaling.tolerance)
     return {"scaleUp": up, "scaleDown": down}
 
 
-def _rate(kind: str, value: int) -> dict[str, Any]:
+def _rate(kind: str, value: int) -> Object:
     return {"type": kind, "value": value, "periodSeconds": RATE_PERIOD}
-
-
-def _lines(value: Any) -> list[str]:
-    if isinstance(value, Mapping) and value:
-        return [line for key, inner in value.items() for line in _member(key, inner)]
-    if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        return [line for item in value for line in _item(item)]
-    return [_scalar(value)]
-
-
-def _member(key: str, value: Any) -> list[str]:
-    if isinstance(value, Mapping | list) and value:
-        indent = "" if isinstance(value, list) else "  "
-        return [f"{key}:", *(indent + line for line in _lines(value))]
-    return [f"{key}: {_scalar(value)}"]
-
-
-def _item(value: Any) -> list[str]:
-    first, *others = _lines(value)
-    return [f"- {first}", *(f"  {line}" for line in others)]
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value)  # YAML takes JSON

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-from autoscaler.keda import DEFAULT_MOST, as_yaml, scaled_object
+from autoscaler.document import as_yaml
+from autoscaler.keda import DEFAULT_MOST, LONGEST, scaled_object
 from console import numbers
 from runtime.function import FunctionSpec, Scaling
 from runtime.model import Device
-
-# A function that may run for longer than this is a ScaledJob on a cluster, which has no such form.
-LONGEST = 900.0  # seconds
 
 
 def policy_view(spec: FunctionSpec, device: Device, most: int | None) -> dict[str, Any]:
     """The scaling of one device; `most` is how many replicas there is hardware for, if known."""
     scaling, text = spec.scaling[device], None
-    if spec.timeout <= LONGEST:
+    if spec.timeout <= LONGEST:  # above it is a ScaledJob, which needs a pod, too
         text = as_yaml(scaled_object(spec.name, device, scaling, most or DEFAULT_MOST))
     return {"device": device, "words": policy_words(scaling, most), "yaml": text}
 

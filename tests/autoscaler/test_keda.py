@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.keda import as_yaml, resource_name, scaled_object
+from autoscaler.document import as_yaml
+from autoscaler.keda import resource_name, scaled_object
 from runtime.function import NAME, Scaling
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # RFC 1123

@@ -1,0 +1,179 @@
+"""What tells KEDA the backlog of a queue: a trigger, and the check of one that KEDA does not make.
+
+KEDA's admission takes any metadata; what is wrong in it shows only once the ScaledObject is there,
+and some of it never: a mistyped name counts as left out.  Sources: KEDA 2.20,
+pkg/scalers/rabbitmq_scaler.go, external_scaler.go and scalersconfig/typed_config.go.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from runtime.errors import ConfigurationError
+from runtime.function import Scaling
+from runtime.model import Device, queue_name
+
+Object = dict[str, Any]
+
+AUTHENTICATION = "lumbre-rabbitmq"  # the TriggerAuthentication that knows the broker's URL
+RABBITMQ = "rabbitmq"
+PUSH = "external-push"
+QUEUE_LENGTH = "QueueLength"
+SMALLEST = 0.001  # KEDA gives the HPA its numbers in thousandths
+_FIELDS = {"type", "name", "metadata", "metricType", "authenticationRef", "useCachedMetrics"}
+_KNOWN = {
+    RABBITMQ: {
+        *("queueName", "mode", "value", "activationValue", "protocol", "vhostName", "host"),
+        *("excludeUnacknowledged", "useRegex", "operation", "pageSize", "timeout", "unsafeSsl"),
+        *("hostFromEnv", "usernameFromEnv", "passwordFromEnv"),
+    },
+    PUSH: {
+        *("scalerAddress", "enableTLS", "unsafeSsl"),
+        *("queueName", "function", "device", "value", "activationValue"),  # ours: autoscaler/push
+    },
+}
+_NO = {"false", "False", "FALSE", "f", "F", "0"}  # what Go reads as false (strconv.ParseBool)
+
+
+def rabbitmq_trigger(
+    function: str, device: Device, scaling: Scaling, *, vhost: str = "/"
+) -> Object:
+    """Asks RabbitMQ's management API; what is unacknowledged counts: a busy replica is backlog."""
+    metadata = {  # texts, all of them
+        "protocol": "http",
+        "queueName": queue_name(function, device),
+        "vhostName": vhost,
+        "mode": QUEUE_LENGTH,
+        **_amounts(scaling),
+        "excludeUnacknowledged": "false",
+    }
+    return {
+        "type": RABBITMQ,
+        "metadata": metadata,
+        "metricType": "AverageValue",
+        "authenticationRef": {"name": AUTHENTICATION},
+    }
+
+
+def push_trigger(function: str, device: Device, scaling: Scaling, *, address: str) -> Object:
+    """Asks a gateway at HOST:PORT, which wakes KEDA at a publish (KEDA's external scaler, gRPC)."""
+    metadata = {
+        "scalerAddress": address,
+        "queueName": queue_name(function, device),
+        "function": function,
+        "device": device,
+        **_amounts(scaling),
+    }
+    return {"type": PUSH, "metadata": metadata, "metricType": "AverageValue"}
+
+
+def number(amount: float) -> str:
+    """A number as texts of YAML say it: exact, and without an exponent."""
+    return f"{Decimal(repr(float(amount))).normalize():f}"
+
+
+def check_trigger(trigger: Mapping[str, Any]) -> None:
+    """ConfigurationError for a trigger that KEDA admits and that then fails, or ends busy pods.
+
+    All that is wrong is said at once, each with what to write instead.
+    """
+    kind = trigger.get("type")
+    if kind not in _KNOWN:
+        raise ConfigurationError(
+            f"trigger type {kind!r} says nothing of a queue: take {RABBITMQ} or {PUSH}"
+        )
+    if faults := list(_faults(kind, trigger)):
+        raise ConfigurationError("\n".join(f"{kind} trigger: {fault}" for fault in faults))
+
+
+def _amounts(scaling: Scaling) -> dict[str, str]:
+    return {"value": number(scaling.target), "activationValue": number(scaling.activation)}
+
+
+def _faults(kind: str, trigger: Mapping[str, Any]) -> Iterator[str]:
+    metadata = trigger.get("metadata")
+    if not isinstance(metadata, Mapping):
+        yield "it has no metadata: say queueName and value"
+        return
+    for name in sorted(map(str, trigger.keys() - _FIELDS)):
+        yield f"{name} is no field of a trigger"
+    for name, value in metadata.items():
+        if name not in _KNOWN[kind]:
+            yield (
+                f"metadata.{name} is unknown to KEDA's scaler, which would ignore it:"
+                f" it knows {', '.join(sorted(_KNOWN[kind]))}"
+            )
+        if not isinstance(value, str):
+            yield f"metadata.{name} is {value!r}, and KEDA takes texts only: write it in quotes"
+    texts = {name: str(value) for name, value in metadata.items()}
+    yield from _amount_faults(texts)
+    if not texts.get("queueName"):
+        yield "metadata.queueName is missing: name the queue, such as matmul.gpu"
+    if (metric := trigger.get("metricType", "AverageValue")) != "AverageValue":
+        yield f"metricType is {metric}: backlog per replica is AverageValue"
+    yield from (_rabbitmq_faults if kind == RABBITMQ else _push_faults)(trigger, texts)
+
+
+def _amount_faults(texts: Mapping[str, str]) -> Iterator[str]:
+    value = _read(texts.get("value", ""))
+    if value is None or value < SMALLEST:
+        yield (
+            f"metadata.value is {texts.get('value')!r}: give the backlog per replica, a number of"
+            f" at least {SMALLEST} (KEDA counts in thousandths)"
+        )
+    activation = _read(texts.get("activationValue", "0"))
+    if activation is None or activation < 0:
+        yield (
+            f"metadata.activationValue is {texts['activationValue']!r}: give the backlog above"
+            " which the first replica comes, a number of at least 0"
+        )
+
+
+def _rabbitmq_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+    protocol, mode = texts.get("protocol", "auto"), texts.get("mode")
+    if protocol != "http":
+        yield (
+            f'metadata.protocol is {protocol}: write "http". Over amqp KEDA sees ready messages'
+            " only, and scales busy replicas to zero (auto follows the URL, which is in a Secret)"
+        )
+    if texts.get("excludeUnacknowledged", "false") not in _NO:
+        yield (
+            'metadata.excludeUnacknowledged: write "false", or leave it out. A message that runs is'
+            " unacknowledged: without it a busy replica counts for nothing, and is scaled away"
+        )
+    if mode != QUEUE_LENGTH:
+        yield (f"metadata.mode is {mode!r}: write {QUEUE_LENGTH}; rates say nothing of what runs")
+    if texts.get("useRegex", "false") not in _NO:
+        yield "metadata.useRegex adds up several queues: name one, of one function on one device"
+    if " " in texts.get("vhostName", ""):
+        yield "metadata.vhostName has a space, which KEDA would ask for as +: rename the vhost"
+    if "@" in urlsplit(texts.get("host", "")).netloc:
+        yield (
+            "metadata.host has credentials, which anybody may read there: put them into a Secret"
+            " that a TriggerAuthentication names, as username and password"
+        )
+    if not ({"host", "hostFromEnv"} & texts.keys() or trigger.get("authenticationRef")):
+        yield f"nothing says where RabbitMQ is: add authenticationRef: {{name: {AUTHENTICATION}}}"
+
+
+def _push_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+    host, _, port = texts.get("scalerAddress", "").rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        yield (
+            f"metadata.scalerAddress is {texts.get('scalerAddress')!r}: give HOST:PORT of the"
+            " gateways, such as lumbre-gateway.lumbre.svc:6000"
+        )
+    for name in ("function", "device"):
+        if not texts.get(name):
+            yield f"metadata.{name} is missing: the gateway finds the queue by it"
+
+
+def _read(text: str) -> float | None:
+    """A finite number that Go reads, too, or None."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) and text == text.strip() else None
