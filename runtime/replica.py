@@ -29,6 +29,7 @@ from runtime.board import Board
 from runtime.context import Context
 from runtime.errors import InvalidInput
 from runtime.failure import describe_failure, spoils_the_process
+from runtime.fitness import check_gpu
 from runtime.frames import Decoder, Kind, encode
 from runtime.function import Arguments, media_type_of
 from runtime.model import INLINE_LIMIT, JSON, Part
@@ -153,11 +154,7 @@ class Replica:
 
     def _set_up(self) -> None:
         if self.order["device"] == "gpu" and not self.order["simulated"]:
-            import torch
-
-            torch.zeros(
-                1, device="cuda"
-            ).cpu()  # create the CUDA context now, not in the first call
+            check_gpu(self.order["gpu"])  # creates the CUDA context, too
         if inspect.isclass(self.target):
             instance = self.target()
             if hasattr(instance, "setup"):

@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
         "runtime.lines",
         "runtime.finding",
         "runtime.estimate",
+        "runtime.fitness",
     },
     {"runtime.ndjson", "runtime.formula", "runtime.lifeline", "runtime.scopes", "runtime.throttle"},
     {"runtime.cost"},
@@ -65,7 +66,7 @@ FLOORS: list[set[str]] = [
     },
     {"autoscaler.keda", "autoscaler.rendered"},
     {"runtime.replica", "runtime.catalog", "runtime.recorder", "runtime.problem"},
-    {"runtime.holdings"},
+    {"runtime.holdings", "runtime.baked"},
     {"runtime.janitor"},
     {"runtime.forkserver", "runtime.process", "runtime.intake"},
     {"runtime.timings", "runtime.departures"},
@@ -185,7 +186,7 @@ FLOORS: list[set[str]] = [
     {"runtime.cli.comparing", "runtime.cli.following", "runtime.cli.reference"},
     {"runtime.cli.session"},
     {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
-    {f"runtime.cli.{m}" for m in ("bench", "demo", "doctor", "keys", "loadtest", "report")},
+    {f"runtime.cli.{m}" for m in ("bake", "bench", "demo", "doctor", "keys", "loadtest", "report")},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.__main__"},
@@ -202,10 +203,16 @@ FLOORS: list[set[str]] = [
     {"loadtest.budgets.console"},
     {f"loadtest.budgets.{m}" for m in ("embedded", "generator", "rabbitmq")},
 ]
-ANYWHERE = {"console", "runtime", "autoscaler", "loadtest", "deploy"}  # a package's own public names
+ANYWHERE = {
+    "console",
+    "runtime",
+    "autoscaler",
+    "loadtest",
+    "deploy",
+}  # a package's own public names
 
 ONLY = {
-    "torch": {"runtime.context", "runtime.replica", "runtime.forkserver"},
+    "torch": {"runtime.context", "runtime.fitness", "runtime.forkserver"},
     "uvicorn": {"runtime.http", "runtime.serving"},
     "sqlalchemy": {
         "runtime.schema",
@@ -250,7 +257,7 @@ ONLY = {
     }
     | {
         f"runtime.cli.{m}"
-        for m in ("bench", "demo", "keys", "loadtest", "report", "roles", "session")
+        for m in ("bake", "bench", "demo", "keys", "loadtest", "report", "roles", "session")
     },
 }
 
