@@ -12,10 +12,11 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -118,9 +119,14 @@ class Catalog:
                         raise ZygoteGone(f"{error['type']}: {error['message']}")
                 return entry.zygote
 
-    async def warm(self) -> None:
-        """Import every file now, so that the first replica of each starts at once."""
+    async def warm(self, names: Collection[str] = ()) -> None:
+        """Import the files now, so that the first replica of each function starts at once.
+
+        Those of `names`; of all functions where none is named.
+        """
         for spec in list(self.functions.values()):
+            if names and spec.name not in names:
+                continue
             try:
                 await self.zygote(spec)
             except ZygoteGone as error:
@@ -189,30 +195,42 @@ class Catalog:
         if zygote and zygote.alive:
             zygote.close_when_idle()
 
-    def _read_cache(self) -> dict[str, _File]:
-        """What was described before, by file; nothing if that cannot be read or is another's."""
-        try:
-            cache = orjson.loads(self._cache.read_bytes())
-            files = cache["files"] if cache["made_by"] == _made_by() else {}
-            return {
-                file: _File([spec_from_json(s) for s in entry["functions"]], dict(entry["digests"]))
-                for file, entry in files.items()
-            }
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return {}  # ValueError: no JSON, or no spec
+    def descriptions(self) -> dict[str, Any]:
+        """What was described, by file, as JSON: the functions, and the digests of what they are of.
 
-    def _write_cache(self) -> None:
-        files = {
+        Files that cannot be used are left out.
+        """
+        return {
             file: {
                 "digests": entry.digests,
                 "functions": [dataclasses.asdict(spec) for spec in entry.functions],
             }
-            for file, entry in self._files.items()
+            for file, entry in sorted(self._files.items())
             if not entry.error
         }
+
+    def recall(self, files: dict[str, Any]) -> None:
+        """Serve what `descriptions` gave, without a look at the files.
+
+        Raises LookupError, TypeError, ValueError or AttributeError for what it did not give.
+        """
+        self._files = _described(files)
+        self._index()
+        self.loaded = True
+
+    def _read_cache(self) -> dict[str, _File]:
+        """What was described before, by file; nothing if that cannot be read or is another's."""
+        try:
+            cache = orjson.loads(self._cache.read_bytes())
+            return _described(cache["files"] if cache["made_by"] == _made_by() else {})
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return {}  # ValueError: no JSON, or no spec
+
+    def _write_cache(self) -> None:
         self._cache.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._cache.with_suffix(f".{os.getpid()}")  # others may write theirs just now
-        temporary.write_bytes(orjson.dumps({"made_by": _made_by(), "files": files}))
+        cache = {"made_by": _made_by(), "files": self.descriptions()}
+        temporary.write_bytes(orjson.dumps(cache))
         temporary.replace(self._cache)
 
 
@@ -247,6 +265,14 @@ def imports_torch(file: str, seen: frozenset[str] = frozenset()) -> bool:
     )
 
 
+def _described(files: dict[str, Any]) -> dict[str, _File]:
+    """What `Catalog.descriptions` gave, after it went through JSON."""
+    return {
+        file: _File([spec_from_json(s) for s in entry["functions"]], dict(entry["digests"]))
+        for file, entry in files.items()
+    }
+
+
 def _unchanged(known: dict[str, str]) -> bool:
     return bool(known) and digests(list(known)) == known
 
@@ -256,11 +282,15 @@ def _version(files: dict[str, str]) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
 
-def _made_by() -> str:
+def release() -> str:
+    """The version of Lumbre."""
     try:
-        release = version("lumbre")
+        return version("lumbre")
     except PackageNotFoundError:
-        release = "source"
+        return "source"
+
+
+def _made_by() -> str:
     # A spec that another edition of these two files has made may have another shape.
     makers = [digest(str(Path(__file__).with_name(n))) for n in ("function.py", "sourcefile.py")]
-    return f"{release} {sys.version} {sys.prefix} {' '.join(makers)}"
+    return f"{release()} {sys.version} {sys.prefix} {' '.join(makers)}"

@@ -21,12 +21,12 @@ from runtime.access import Access
 from runtime.admission import Admission
 from runtime.answers import Answers
 from runtime.auditor import Auditor
+from runtime.baked import open_catalog
 from runtime.batch_routes import BatchRoutes
 from runtime.batches import Batches
 from runtime.blobs import Blobs
 from runtime.brokers import QueueSpec
 from runtime.brokers.memory import MemoryBroker
-from runtime.catalog import Catalog
 from runtime.clearance import Clearance
 from runtime.devices import Machine, find_machine
 from runtime.errors import ConfigurationError
@@ -68,7 +68,7 @@ class Node:
         self.blobs = Blobs(settings.blobs)
         self.broker = MemoryBroker()
         self.metrics = Metrics(self._gauges)
-        self.catalog = Catalog(settings.folders, settings.state.resolve() / "catalog.json")
+        self.catalog = open_catalog(settings, ())
         self.invocations = EmbeddedInvocations(
             self.broker, ledger, self.metrics, settings.queue_limit
         )

@@ -10,6 +10,7 @@ import time
 
 import uvloop
 
+from runtime.baked import open_catalog
 from runtime.catalog import Catalog
 from runtime.errors import ConfigurationError
 from runtime.gateway_role import GatewayRole
@@ -107,7 +108,7 @@ def _serve(
 
     async def main(settings: Settings) -> None:
         ledger = await open_ledger(settings)
-        catalog = _catalog(settings)
+        catalog = open_catalog(settings, duty.functions if duty else None)
         described = CatalogRole(settings, catalog)
         gateway = GatewayRole(settings, ledger, catalog, records=records, alone=alone)
         workers = [WorkerRole(settings, catalog, duty)] if duty else []
@@ -136,7 +137,7 @@ def run_worker(settings: Settings, duty: Duty) -> None:
     _prepare(settings)
 
     async def main() -> None:
-        catalog = _catalog(settings)
+        catalog = open_catalog(settings, duty.functions)
         described = CatalogRole(settings, catalog)
         worker = WorkerRole(settings, catalog, duty)
         described.followers = [worker]
@@ -171,7 +172,3 @@ def _prepare(settings: Settings) -> None:
             " such as amqp://guest:guest@localhost"
         )
     settings.state.mkdir(parents=True, exist_ok=True)
-
-
-def _catalog(settings: Settings) -> Catalog:
-    return Catalog(settings.folders, settings.state.resolve() / "catalog.json")

@@ -80,7 +80,7 @@ class WorkerRole:
         if self._duty.replicas is None:
             await self._bus.subscribe("wake.#")
         self._tasks.spawn(self._keep_announcing())
-        await self._catalog.warm()
+        await self._catalog.warm(self._duty.functions)
 
     async def reload(self) -> None:
         """Serve the functions that the catalog has now: new replicas run what changed."""

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from runtime.cli import (
     audits,
+    bake,
     batches,
     bench,
     calls,
@@ -185,7 +186,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Node": (up, demo.demo, settings, audits.audit, doctor.doctor, chaos.chaos, version),
     "Roles": (roles.gateway, roles.worker, roles.recorder, roles.console, roles.migrate),
     "Safety": (keys.keys,),
-    "Functions": (new, calls.functions, calls.describe, calls.invoke),
+    "Functions": (new, calls.functions, calls.describe, calls.invoke, bake.bake),
     "Invocations": (
         calls.invocations,
         calls.show,

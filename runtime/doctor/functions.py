@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from runtime.baked import open_catalog
 from runtime.catalog import PATIENCE, Broken, Catalog
 from runtime.errors import ConfigurationError
 from runtime.finding import Finding, ok, problem, warning
@@ -16,7 +17,12 @@ NAMED = 5  # functions in one line
 
 
 async def examine_functions(settings: Settings) -> list[Finding]:
-    """Import every file, in processes of their own; what is broken, and what may run too long."""
+    """Import every file, in processes of their own; what is broken, and what may run too long.
+
+    A baked catalog is read instead, and nothing is imported.
+    """
+    if settings.catalog:
+        return await _baked(settings)
     folders = settings.folders
     found = [
         problem(FUNCTIONS, f"there is no folder {folder}", "make it, or say --functions FOLDER")
@@ -32,6 +38,16 @@ async def examine_functions(settings: Settings) -> list[Finding]:
             return [*found, *_ladder(specs, settings)]
         finally:
             catalog.close()
+
+
+async def _baked(settings: Settings) -> list[Finding]:
+    try:
+        catalog = open_catalog(settings, None)
+        await catalog.refresh()
+    except ConfigurationError as error:
+        return [problem(FUNCTIONS, f"{error}")]
+    specs = [spec for _, spec in sorted(catalog.functions.items())]
+    return [*_loaded(specs, (), False), *_ladder(specs, settings)]
 
 
 def _loaded(
