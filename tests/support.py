@@ -35,6 +35,14 @@ def eventually(probe: Callable[[], T], within: float = 10.0, every: float = 0.02
         time.sleep(every)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends while it is read
+        return False
+
+
 class Inbox:
     """A consumer whose deliveries wait until somebody asks for them."""
 

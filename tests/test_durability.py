@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import NodeFactory, RunningNode, eventually
+from tests.support import NodeFactory, RunningNode, alive, eventually
 
 FUNCTIONS = Path(__file__).parent / "durable_functions"
 ROUNDS = 3
@@ -62,13 +62,6 @@ def replicas_of(node: RunningNode) -> list[int]:
     """Process ids of the replicas: the leaves of the node's process tree."""
     found = tree(node.process.pid)
     return [pid for pid in found if pid not in found.values()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def grows(trace: Path, lines: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from runtime import zygote
 from runtime.zygote import ForkServer, ZygoteGone, ending
-from tests.support import NodeFactory, RunningNode, eventually
+from tests.support import NodeFactory, RunningNode, alive, eventually
 
 WILD = Path(__file__).parent / "wild_functions"
 
@@ -26,10 +26,6 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-
-
-def alive(pid: int) -> bool:
-    return state(pid) not in ("", "Z")
 
 
 def children(pid: int) -> list[int]:

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support import NodeFactory, RunningNode, eventually
+from tests.support import NodeFactory, RunningNode, alive, eventually
 
 WILD = Path(__file__).parent / "wild_functions"
 
@@ -74,14 +74,6 @@ def events(node: RunningNode, function: str, **parameters: Any) -> list[tuple[st
         (name, json.loads(data))
         for name, data in re.findall(r"^event: (\w+)\ndata: (.*)$", lines, re.M)
     ]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def resident(pid: int) -> int:

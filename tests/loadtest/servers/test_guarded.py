@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.servers.guarded import PORTS, Guarded, ServerError, free_ports, run, until
-from tests.support import ROOT, eventually
+from tests.support import ROOT, alive, eventually
 
 # A server that starts a worker in a session of its own, whose parent ends at once: a daemon.
 DAEMON = "setsid sh -c 'sleep 600 & echo $! > daemon' & wait; echo $$ > ready; sleep 600 & wait"
@@ -30,13 +30,6 @@ def pid(folder: Path, name: str) -> int:
     return int(text or 0)
 
 
-def runs(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 PARENT = """
 import os, signal, sys
 from pathlib import Path
@@ -51,7 +44,7 @@ signal.pause()
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for name in ("ready", "daemon"):
-        if runs(left := pid(tmp_path, name)):
+        if alive(left := pid(tmp_path, name)):
             os.kill(left, signal.SIGKILL)
 
 
@@ -68,49 +61,49 @@ def killed_parent(folder: Path, script: str, end: signal.Signals) -> None:
 
 def test_a_killed_server_takes_its_daemons_with_it(folder: Path) -> None:
     process = started(folder, DAEMON)
-    assert runs(process.pid)
-    assert runs(pid(folder, "daemon"))
+    assert alive(process.pid)
+    assert alive(pid(folder, "daemon"))
     process.kill()
     assert not process.alive
-    assert not runs(pid(folder, "ready"))
-    assert not runs(pid(folder, "daemon"))
+    assert not alive(pid(folder, "ready"))
+    assert not alive(pid(folder, "daemon"))
 
 
 def test_a_server_that_ends_by_itself_leaves_no_daemon_either(folder: Path) -> None:
     process = started(folder, DAEMON.replace("sleep 600 & wait", ""))
     assert process.wait(10)
-    assert not runs(pid(folder, "daemon"))
+    assert not alive(pid(folder, "daemon"))
 
 
 @pytest.mark.parametrize("script", [DAEMON, STUBBORN])
 def test_a_server_is_gone_when_who_started_it_was_killed(folder: Path, script: str) -> None:
     killed_parent(folder, script, signal.SIGKILL)
-    eventually(lambda: not runs(pid(folder, "ready")))
-    eventually(lambda: not runs(pid(folder, "daemon")))
+    eventually(lambda: not alive(pid(folder, "ready")))
+    eventually(lambda: not alive(pid(folder, "daemon")))
 
 
 def test_a_server_may_part_in_its_own_way_when_who_started_it_was_killed(folder: Path) -> None:
     killed_parent(folder, POLITE, signal.SIGQUIT)
-    eventually(lambda: not runs(pid(folder, "ready")))
+    eventually(lambda: not alive(pid(folder, "ready")))
     assert (folder / "parting").read_text() == "bye\n"
 
 
 def test_a_server_that_will_not_part_is_killed(folder: Path) -> None:
     killed_parent(folder, STUBBORN, signal.SIGQUIT)
-    eventually(lambda: not runs(pid(folder, "ready")))
+    eventually(lambda: not alive(pid(folder, "ready")))
 
 
 def test_a_stopped_server_is_killed_too(folder: Path) -> None:
     process = started(folder, DAEMON)
     process.send(signal.SIGSTOP)
     process.kill()
-    assert not runs(process.pid)
+    assert not alive(process.pid)
 
 
 def test_a_server_dies_with_its_guard(folder: Path) -> None:
     process = started(folder, "echo $$ > ready; exec sleep 600")
     os.kill(os.getsid(process.pid), signal.SIGKILL)
-    eventually(lambda: not runs(process.pid))
+    eventually(lambda: not alive(process.pid))
     process.kill()
 
 
