@@ -185,6 +185,12 @@ FLOORS: list[set[str]] = [
     {"loadtest.report.plots", "loadtest.report.terminal"},
     {"loadtest.report.files"},
     {"loadtest.report"},
+    {"autoscaler.identity", "autoscaler.refusal"},
+    {"autoscaler.cluster"},
+    {"autoscaler.drift", "autoscaler.readiness", "autoscaler.requirements"},
+    {"autoscaler.inventory"},
+    {"autoscaler.lookout"},
+    {"autoscaler.removal", "autoscaler.rollout"},
     {"deploy.values"},
     {"deploy.pod"},
     {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
@@ -252,6 +258,7 @@ ONLY = {
     },
     "asyncpg": {"runtime.postgres"},
     "httpcore": {"runtime.webhook"},
+    "kubernetes": {"autoscaler.cluster"},
     "pika": {"runtime.brokers.fast", "runtime.brokers.properties"}
     | {
         f"runtime.brokers.rabbitmq.{m}"
