@@ -26,7 +26,10 @@ BLOBS = f"{HOME}/blobs"
 BLOB_CLAIM = "lumbre-blobs"  # the PersistentVolumeClaim, where blobs are on a volume
 GATEWAY_PORT = 8080
 HEALTH_PORT = 8081  # of workers and recorders: probes and metrics
-SCALER_PORT = 6000  # of gateways, where KEDA is pushed to
+SCALER_PORT = 6000  # of gateways, where KEDA asks with trigger=push
+HTTP = "http"  # the names of these ports
+HEALTH = "health"
+SCALER = "scaler"
 
 
 def labels(component: str, **more: str) -> dict[str, str]:
@@ -93,7 +96,7 @@ def pod(
         {
             "serviceAccountName": account,
             "automountServiceAccountToken": token,
-            "enableServiceLinks": False,  # LUMBRE_GATEWAY_PORT=tcp://… would be read as a setting
+            "enableServiceLinks": False,  # LUMBRE_…_PORT=tcp://… would stand among the settings
         }
         | ({"imagePullSecrets": secrets} if secrets else {})
         | ({"priorityClassName": priority} if priority else {})
@@ -118,7 +121,18 @@ def settings(values: Values) -> dict[str, str]:
         "LUMBRE_LOG_FORMAT": "json",
         "LUMBRE_MAX_WAIT": f"{values.gateway.max_wait:g}",
     }
-    return found
+    if values.gateway.route.host:
+        found["LUMBRE_PUBLIC_URL"] = public_url(values)
+    if values.callbacks.hosts:
+        found["LUMBRE_CALLBACK_HOSTS"] = ",".join(values.callbacks.hosts)
+    return found | {f"LUMBRE_{name.upper()}": text for name, text in values.settings.items()}
+
+
+def public_url(values: Values) -> str:
+    """Where callers outside the cluster reach the gateway."""
+    route = values.gateway.route
+    plain = route.kind == "ingress" and not route.tls_secret
+    return f"{'http' if plain else 'https'}://{route.host}"
 
 
 def management_url(values: Values) -> str:
@@ -155,6 +169,12 @@ def environment(values: Values, *, ledger: bool) -> list[Object]:
     if ledger:
         found.append(_secret("LUMBRE_LEDGER_URL", values.database.secret, "url"))
     return found
+
+
+def callback_secret(values: Values) -> list[Object]:
+    """`env` of who sends callbacks, or judges their URLs: the secret that signs them, if any."""
+    name = values.callbacks.secret
+    return [_secret("LUMBRE_CALLBACK_SECRET", name, "secret")] if name else []
 
 
 def _secret(variable: str, secret: str, key: str) -> Object:
@@ -196,6 +216,30 @@ def probe(path: str, port: str, *, period: int, timeout: int = 5, failures: int 
         "timeoutSeconds": timeout,
         "failureThreshold": failures,
     }
+
+
+def tcp_probe(port: str, *, period: int, timeout: int = 5, failures: int = 3) -> Object:
+    """A probe that is content with a connection to a container's port (by name)."""
+    return {
+        "tcpSocket": {"port": port},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def spread(labels: dict[str, str]) -> list[Object]:
+    """`topologySpreadConstraints`: replicas on several nodes and zones, where there are such."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector(labels)},
+            "matchLabelKeys": ["pod-template-hash"],  # a rollout's new pods among themselves
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
 
 
 def resources(cpu: str, memory: str) -> Object:

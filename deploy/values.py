@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.errors import ConfigurationError
+from runtime.model import Device
 
 OVERLAYS = ("dev", "production")
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123
@@ -61,7 +62,7 @@ class Broker(Part):
     )
     url: str = ""  # external: amqp[s]://HOST[:PORT]/VHOST, without credentials
     management_url: str = ""  # external: http[s]://HOST:15672, without credentials
-    image: str = ""  # empty: rabbitmq:4.2-management; operator: its own (it asks for 4.2.4 or newer)
+    image: str = ""  # empty: rabbitmq:4.2-management; operator: its own, which suits its probes
     operator_namespace: str = "rabbitmq-system"  # whence the operator asks the management API
     nodes: int = Field(1, ge=1)
     storage: Storage = Storage()
@@ -130,7 +131,6 @@ class Callbacks(Part):
 
     hosts: tuple[str, ...] = ()  # as LUMBRE_CALLBACK_HOSTS takes them; none: no callbacks
     secret: str = ""  # its key `secret` signs them
-    ports: tuple[int, ...] = (443,)
 
 
 class Workers(Part):
@@ -152,7 +152,7 @@ class Monitoring(Part):
     enabled: bool = False
     namespace: str = "monitoring"  # whence Prometheus may scrape
     labels: dict[str, str] = {"release": "prometheus"}
-    interval: str = "15s"
+    interval: str = Field("15s", pattern="[0-9]+(s|m)")
     secret: str = "lumbre-metrics"  # its key `key` is an API key that may `read`
 
 
@@ -162,6 +162,7 @@ class Values(Part):
     overlay: str = "dev"
     namespace: str = Field("lumbre", pattern=f"^{LABEL}$")
     trigger: Literal["rabbitmq", "push"] = "rabbitmq"
+    devices: tuple[Device, ...] = Field(("cpu", "gpu"), min_length=1)  # no others are rendered
     images: Images = Images()
     gpus: Gpus = Gpus()
     broker: Broker = Broker()

@@ -71,6 +71,7 @@ FLOORS: list[set[str]] = [
     {"autoscaler.simulated"},
     {"autoscaler.simulate"},
     {"autoscaler.sweep"},
+    {"autoscaler.summary"},
     {"runtime.replica", "runtime.catalog", "runtime.recorder", "runtime.problem"},
     {"runtime.holdings", "runtime.baked"},
     {"runtime.janitor"},
@@ -80,6 +81,9 @@ FLOORS: list[set[str]] = [
     {"runtime.invocations"},
     {"runtime.worker", "runtime.views", "autoscaler.local", "runtime.remote", "runtime.feeder"},
     {"runtime.fleet", "runtime.workers", "runtime.callbacks"},
+    {"autoscaler.backlog", "autoscaler.externalscaler"},
+    {"autoscaler.activity"},
+    {"autoscaler.push"},
     {"runtime.sending"},
     {"runtime.history", "runtime.sampler"},
     {"runtime.query"},
@@ -101,6 +105,7 @@ FLOORS: list[set[str]] = [
     {"loadtest.servers.__main__"},
     {f"loadtest.{m}" for m in ("fingerprint", "latencies", "line", "quantity")},
     {f"loadtest.{m}" for m in ("drawing", "kept", "markdown", "written")},
+    {"autoscaler.picture"},
     {"loadtest.outcome"},
     {"loadtest.suite", "loadtest.suite.results", "loadtest.shipped"},
     {"loadtest.suite.event"},
@@ -192,13 +197,20 @@ FLOORS: list[set[str]] = [
     {"autoscaler.lookout"},
     {"autoscaler.removal", "autoscaler.rollout"},
     {"deploy.values"},
-    {"deploy.pod"},
+    {"deploy.pod", "deploy.quantity"},
+    {"deploy.namespace", "deploy.refusal", "deploy.stream"},
+    {f"deploy.{m}" for m in ("access", "blobs", "budget", "configmap", "rabbitmq_conf")},
+    {"deploy.broker", "deploy.database", "deploy.deployment"},
+    {"deploy.gateway", "deploy.network", "deploy.recorder"},
+    {"deploy.jobs", "deploy.monitoring", "deploy.route"},
+    {"deploy.platform"},
     {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
-    {"runtime.cli.comparing", "runtime.cli.following", "runtime.cli.reference"},
+    {f"runtime.cli.{m}" for m in ("comparing", "following", "reference", "simulation")},
     {"runtime.cli.session"},
     {f"runtime.cli.{m}" for m in ("audits", "batches", "calls", "chaos", "letters", "roles")},
     {f"runtime.cli.{m}" for m in ("bake", "bench", "demo", "doctor", "keys", "loadtest", "report")},
+    {"runtime.cli.simulate"},
     {"runtime.cli"},
     {"runtime.__main__"},
     {"loadtest.__main__"},
@@ -258,6 +270,8 @@ ONLY = {
     },
     "asyncpg": {"runtime.postgres"},
     "httpcore": {"runtime.webhook"},
+    "grpc": {"autoscaler.push"},
+    "google": {"autoscaler.externalscaler"},
     "kubernetes": {"autoscaler.cluster"},
     "pika": {"runtime.brokers.fast", "runtime.brokers.properties"}
     | {
@@ -270,7 +284,17 @@ ONLY = {
     }
     | {
         f"runtime.cli.{m}"
-        for m in ("bake", "bench", "demo", "keys", "loadtest", "report", "roles", "session")
+        for m in (
+            "bake",
+            "bench",
+            "demo",
+            "keys",
+            "loadtest",
+            "report",
+            "roles",
+            "session",
+            "simulate",
+        )
     },
 }
 
