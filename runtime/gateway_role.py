@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from console.late import LateConsole
 from console.sources import Sources
@@ -14,6 +15,7 @@ from runtime.batches import Batches
 from runtime.blobs import Blobs
 from runtime.catalog import Catalog
 from runtime.clearance import Clearance
+from runtime.errors import ConfigurationError
 from runtime.gateway import Gateway
 from runtime.history import History
 from runtime.ledger import Ledger
@@ -34,6 +36,9 @@ from runtime.settings import Settings
 from runtime.speedup import Speedups
 from runtime.telemetry import Gauges, Metrics
 from runtime.workers import Workers, queues_of
+
+if TYPE_CHECKING:
+    from autoscaler.push import PushScaler
 
 ROLL_CALL = 0.3  # seconds that workers have to answer a gateway that starts
 
@@ -146,8 +151,11 @@ class GatewayRole:
         self.app.console = self._console if settings.console else None
         self._bus.on_signal = self._signalled
         self._tasks = Tasks()
+        self._scales = bool(settings.scaler_port) and not alone
+        self._scaler: PushScaler | None = None
 
     async def start(self) -> None:
+        scaler = self._push_scaler() if self._scales else None
         self.access.start()
         await self._invocations.recorder.start()
         await self._bus.open(self._settings.broker_patience)
@@ -163,6 +171,10 @@ class GatewayRole:
         self.sampler.start()
         if self._settings.console:
             self._console.start()
+        if scaler:
+            self._scaler = scaler
+            await self._bus.subscribe("wake.#")
+            await scaler.start()
 
     async def reload(self) -> None:
         """Take the functions that the catalog has now."""
@@ -171,6 +183,8 @@ class GatewayRole:
     async def drain(self) -> None:
         self._admission.give_up()
         self._invocations.release_waiters(running=True)
+        if self._scaler:
+            await self._scaler.close()
         if self._recording:
             await self._recording.drain()
 
@@ -190,8 +204,26 @@ class GatewayRole:
             await self._recording.close()
         await self._invocations.recorder.close()
 
+    def _push_scaler(self) -> "PushScaler":
+        """KEDA's external scaler; ConfigurationError where its libraries are not installed."""
+        try:
+            from autoscaler.backlog import BusBacklogs
+            from autoscaler.push import PushScaler
+        except ModuleNotFoundError as error:
+            if error.name not in ("grpc", "google", "google.protobuf"):
+                raise
+            raise ConfigurationError(
+                f"LUMBRE_SCALER_PORT={self._settings.scaler_port}: grpcio is not installed:"
+                " pip install 'lumbre[push]'"
+            ) from None
+        backlogs = BusBacklogs(self._bus, self._workers, lambda: self._catalog.functions)
+        return PushScaler(backlogs, self._settings.host, self._settings.scaler_port)
+
     def _signalled(self, key: str, body: bytes) -> None:
-        if not self._workers.heard(key, body):
+        if key.startswith("wake."):
+            if self._scaler:
+                self._scaler.woken(key.removeprefix("wake."))
+        elif not self._workers.heard(key, body):
             self._invocations.signalled(key, body)
 
     def _gauges(self) -> Iterator[Gauges]:
