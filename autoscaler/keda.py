@@ -18,7 +18,8 @@ DEFAULT_MOST = 100  # replicas, as KEDA has it
 LONGEST = 900.0  # seconds: a function that may run for longer is a ScaledJob
 MAX_WINDOW = 3600  # seconds, the HPA's most
 MAX_SECONDS = 2**31 - 1  # KEDA's are 32-bit integers
-FAILURES = 3  # readings that fail in a row before the fallback counts
+FALLBACK_AFTER = 60  # seconds without a reading: a broker that restarts is back by then
+FAILURES = 3  # readings that fail in a row before the fallback counts, at least
 RATE_PERIOD = 15  # seconds, as the HPA's own defaults have it
 DEFAULT_TOLERANCE = 0.1  # the HPA's
 KEPT_JOBS = 3  # finished jobs of each kind whose logs can still be read
@@ -63,11 +64,7 @@ def scaled_object(
             "cooldownPeriod": _seconds(scaling.cooldown),
             "minReplicaCount": scaling.min_replicas,
             "maxReplicaCount": _most(scaling, max_replicas),
-            "fallback": {
-                "failureThreshold": FAILURES,
-                "replicas": max(1, scaling.min_replicas),
-                "behavior": "currentReplicasIfHigher",
-            },
+            "fallback": _fallback(scaling),
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
             "triggers": [trigger or rabbitmq_trigger(function, device, scaling)],
         },
@@ -127,6 +124,19 @@ def trigger_authentication(
             "secretTargetRef": wanted,
             "configMapTargetRef": [{"parameter": "host", "name": config, "key": key}],
         },
+    }
+
+
+def _fallback(scaling: Scaling) -> Object:
+    """No replica goes while the backlog cannot be read; after a while each queue gets a first one.
+
+    Not at once, since that is one replica of every function.  Looks and the HPA's syncs count, so
+    the time is a little less than said.
+    """
+    return {
+        "failureThreshold": max(FAILURES, math.ceil(FALLBACK_AFTER / _polling(scaling))),
+        "replicas": max(1, scaling.min_replicas),
+        "behavior": "currentReplicasIfHigher",
     }
 
 

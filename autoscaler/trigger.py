@@ -176,4 +176,5 @@ def _read(text: str) -> float | None:
         found = float(text)
     except ValueError:
         return None
-    return found if math.isfinite(found) and text == text.strip() else None
+    plain = text == text.strip() and "_" not in text  # Python reads more than Go does
+    return found if plain and math.isfinite(found) else None

@@ -3,13 +3,16 @@
 import re
 from typing import Any
 
+import pytest
 import yaml
-from hypothesis import given
+from cloudcoil.models.keda import v1alpha1 as models
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.document import as_yaml
-from autoscaler.keda import resource_name, scaled_object
+from autoscaler.keda import resource_name, scaled_job, scaled_object, trigger_authentication
 from runtime.function import NAME, Scaling
+from tests.specs import scalings
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # RFC 1123
 WORDS = st.sampled_from(["on", "no", "Yes", "null", "1e3", "0x1F", "12:30:00", "- a", "a: b", "~"])
@@ -85,3 +88,89 @@ def test_the_yaml_is_as_people_write_it() -> None:
     assert "  name: image-filter-gpu\n" in text
     assert "queueName: image_filter.gpu\n" in text
     assert "\n  triggers:\n  - type: rabbitmq\n    metadata:\n      protocol: http\n" in text
+
+
+JOB = {"template": {"spec": {"containers": [{"name": "worker", "image": "lumbre:cpu"}]}}}
+# KEDA's fields that the models, made of 2.16, do not know; each is in KEDA 2.20's CRD.
+NEWER = {("spec", "fallback", "behavior")} | {
+    ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior", way, "tolerance")
+    for way in ("scaleUp", "scaleDown")
+}
+
+
+def known(value: Any, path: tuple[str, ...] = ()) -> Any:
+    """The same without what the models do not know."""
+    if not isinstance(value, dict):
+        return value
+    return {k: known(v, (*path, k)) for k, v in value.items() if (*path, k) not in NEWER}
+
+
+def missing(rendered: Any, read: Any, path: str = "") -> list[str]:
+    """Where what a model has read lacks something that was rendered: the model would ignore it."""
+    if isinstance(rendered, dict):
+        return [
+            gap
+            for key, value in rendered.items()
+            for gap in (missing(value, read[key], f"{path}.{key}") if key in read else [path + key])
+        ]
+    if isinstance(rendered, list):
+        return [
+            gap for a, b in zip(rendered, read, strict=True) for gap in missing(a, b, f"{path}[]")
+        ]
+    return [] if rendered == read else [path]
+
+
+@settings(deadline=None, max_examples=25)  # the models take their time
+@given(scalings())
+def test_every_field_is_one_of_kedas(scaling: Scaling) -> None:
+    made = scaled_object("f", "cpu", scaling)
+    read = models.ScaledObject.model_validate(known(made)).model_dump(by_alias=True, mode="json")
+    assert missing(known(made), read) == []
+    job = scaled_job("f", "cpu", scaling, JOB)
+    del job["spec"]["triggers"][0]["metricType"]  # a ScaledJob's, which the models do not know
+    read = models.ScaledJob.model_validate(job).model_dump(by_alias=True, mode="json")
+    assert missing(job, read) == []
+
+
+def test_the_authentication_has_the_password_apart_from_the_url() -> None:
+    made = trigger_authentication("lumbre-broker", "lumbre")
+    read = models.TriggerAuthentication.model_validate(made)
+    assert missing(made, read.model_dump(by_alias=True, mode="json")) == []
+    assert made["metadata"] == {"name": "lumbre-rabbitmq"}
+    spec = made["spec"]
+    assert [(s["parameter"], s["name"], s["key"]) for s in spec["secretTargetRef"]] == [
+        ("username", "lumbre-broker", "username"),
+        ("password", "lumbre-broker", "password"),
+    ]
+    assert spec["configMapTargetRef"] == [
+        {"parameter": "host", "name": "lumbre", "key": "management-url"}
+    ]
+
+
+def test_a_job_per_message_is_started_once_and_never_ended_by_a_new_version() -> None:
+    spec = scaled_job("train", "gpu", Scaling(target=1, min_replicas=1), JOB, 4)["spec"]
+    assert spec["rollout"] == {"strategy": "gradual"}
+    assert spec["scalingStrategy"] == {"strategy": "default"}  # backlog counts what runs
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 4)
+    assert "fallback" not in spec  # a ScaledJob has none
+    assert "cooldownPeriod" not in spec
+    (trigger,) = spec["triggers"]
+    assert trigger["metadata"]["excludeUnacknowledged"] == "false"
+
+
+@pytest.mark.parametrize(("polling", "failures"), [(2, 30), (0.1, 60), (30, 3), (7, 9)])
+def test_replicas_are_assumed_after_about_a_minute_without_a_reading(
+    polling: float, failures: int
+) -> None:
+    spec = scaled_object("f", "gpu", Scaling(polling_interval=polling))["spec"]
+    assert spec["fallback"] == {
+        "failureThreshold": failures,
+        "replicas": 1,
+        "behavior": "currentReplicasIfHigher",
+    }
+
+
+def test_seconds_and_numbers_are_such_as_kubernetes_takes() -> None:
+    spec = scaled_object("f", "cpu", Scaling(target=1_234_567, cooldown=1e12))["spec"]
+    assert spec["cooldownPeriod"] == 2**31 - 1
+    assert spec["triggers"][0]["metadata"]["value"] == "1234567"
