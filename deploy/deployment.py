@@ -70,21 +70,26 @@ def container(
     cpu: str,
     memory: str,
     ledger: bool = True,
+    broker: bool = True,
+    blobs: bool = True,
     env: Mapping[str, str] | None = None,
     secrets: Sequence[Object] = (),
     **more: Any,
 ) -> Object:
-    """A container of the image without torch, after whose `lumbre` come `args`."""
+    """A container of the image without torch, after whose `lumbre` come `args`.
+
+    `ledger`, `broker`, `blobs`: which stores it has the credentials of.
+    """
     own = [{"name": key, "value": value} for key, value in (env or {}).items()]
     return {
         "name": name,
         "image": values.images.gateway,
         "imagePullPolicy": values.images.pull_policy,
         "args": list(args),
-        "envFrom": env_from(values),
-        "env": [*own, *environment(values, ledger=ledger), *secrets],
+        "envFrom": env_from(values, blobs=blobs),
+        "env": [*own, *environment(values, ledger=ledger, broker=broker), *secrets],
         **more,
         "resources": resources(cpu, memory),
         "securityContext": container_security(),
-        "volumeMounts": mounts(values),
+        "volumeMounts": mounts(values, blobs=blobs),
     }

@@ -5,12 +5,12 @@ either again changes nothing.  KEDA must not ask for a queue that is not there y
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from deploy.access import account
-from deploy.configmap import gateway_settings
 from deploy.deployment import container
 from deploy.gateway import CATALOG
-from deploy.pod import CONFIG_DIGEST, Object, digest, labels, metadata, pod, volumes
+from deploy.pod import CONFIG_DIGEST, Object, digest, labels, metadata, pod, settings, volumes
 from deploy.values import Values
 from runtime.function import FunctionSpec
 
@@ -23,31 +23,36 @@ KEPT = 86_400  # seconds that one that is over can be looked at
 
 def jobs(specs: Sequence[FunctionSpec], values: Values) -> list[Object]:
     """`lumbre migrate` and `lumbre declare`, each as a Job."""
+    queues = [[each.name, each.devices, each.max_attempts, each.timeout] for each in specs]
     return [
-        _job("migrate", specs, values, ledger=True),
-        _job("declare", specs, values, ledger=False, env={"LUMBRE_CATALOG": CATALOG}),
+        _job("migrate", values, [], ledger=True),
+        _job("declare", values, [settings(values), queues], broker=True),
     ]
 
 
 def _job(
-    command: str,
-    specs: Sequence[FunctionSpec],
-    values: Values,
-    *,
-    ledger: bool,
-    env: dict[str, str] | None = None,
+    command: str, values: Values, inputs: Any, *, ledger: bool = False, broker: bool = False
 ) -> Object:
+    """A Job, done again when its spec is another, or its `inputs`."""
     own = labels("job")
-    made = container(command, values, [command], cpu=CPU, memory=MEMORY, ledger=ledger, env=env)
-    template = pod(values, [made], account=account("job"), volumes=volumes(values))
-    functions = sorted((each.name, each.version) for each in specs)
-    inside = [gateway_settings(specs, values), functions]  # what is not in the spec itself
+    made = container(
+        command,
+        values,
+        [command],
+        cpu=CPU,
+        memory=MEMORY,
+        ledger=ledger,
+        broker=broker,
+        blobs=False,
+        env={"LUMBRE_CATALOG": CATALOG},
+    )
+    template = pod(values, [made], account=account("job"), volumes=volumes(values, blobs=False))
     spec = {
         "backoffLimit": AGAIN,
         "activeDeadlineSeconds": DEADLINE,
         "ttlSecondsAfterFinished": KEPT,
         "template": {
-            "metadata": {"labels": own, "annotations": {CONFIG_DIGEST: digest(inside)}},
+            "metadata": {"labels": own, "annotations": {CONFIG_DIGEST: digest(inputs)}},
             "spec": template | {"restartPolicy": "Never"},  # each try keeps its log
         },
     }

@@ -56,7 +56,7 @@ def _flows(values: Values) -> Iterable[tuple[str, list[Rule], list[Rule]]]:
     if values.console:
         yield "console", _from_callers(values), [*stores, *_to_blobs(values)]
     yield "recorder", scraped, [*stores, *_to_blobs(values), *_callbacks(values)]
-    yield "job", [], stores
+    yield "job", [], [*_to_broker(values, AMQP), *_to_database(values)]
     worker = [*_to_broker(values, AMQP), *_to_blobs(values), *_functions(values)]
     yield "worker", scraped, worker
     if values.broker.kind != "external":
@@ -127,12 +127,12 @@ def _scraped(values: Values, port: int) -> list[Rule]:
 
 
 def _broker_ingress(values: Values) -> list[Rule]:
-    clients = _clients(values, "gateway", "recorder", "job")
-    asking = [*_of(clients), _namespace(values.keda_namespace)]
+    clients = _clients(values, "gateway", "recorder")
+    asking = [*_of(clients), _namespace(values.keda_namespace)]  # how long queues are
     if values.broker.kind == "operator":
         asking.append(_namespace(values.broker.operator_namespace))
     return [
-        _from(_of([*clients, "worker"]), AMQP),
+        _from(_of([*clients, "job", "worker"]), AMQP),
         _from(asking, MANAGEMENT),
         *_scraped(values, PROMETHEUS),
         *_among_nodes(values, "from"),

@@ -150,22 +150,20 @@ def annotations(values: Values) -> dict[str, str]:
     return {CONFIG_DIGEST: digest(settings(values))}
 
 
-def env_from(values: Values) -> list[Object]:
-    """`envFrom` of every container of Lumbre: the ConfigMap, and the blobs' Secret if any."""
+def env_from(values: Values, *, blobs: bool = True) -> list[Object]:
+    """`envFrom` of a container of Lumbre: the ConfigMap, and the blobs' Secret if any."""
     sources: list[Object] = [{"configMapRef": {"name": CONFIG}}]
-    if values.blobs.secret:
+    if blobs and values.blobs.secret:
         sources.append({"secretRef": {"name": values.blobs.secret}})
     return sources
 
 
-def environment(values: Values, *, ledger: bool) -> list[Object]:
+def environment(values: Values, *, ledger: bool, broker: bool = True) -> list[Object]:
     """`env` of a container of Lumbre: what comes from Secrets; `ledger`: its URL, too."""
-    broker = values.broker.secret
-    found = [
-        {"name": "HOME", "value": HOME},  # caches of libraries go there
-        _secret("LUMBRE_BROKER_USERNAME", broker, "username"),
-        _secret("LUMBRE_BROKER_PASSWORD", broker, "password"),
-    ]
+    found: list[Object] = [{"name": "HOME", "value": HOME}]  # caches of libraries go there
+    if broker:
+        found.append(_secret("LUMBRE_BROKER_USERNAME", values.broker.secret, "username"))
+        found.append(_secret("LUMBRE_BROKER_PASSWORD", values.broker.secret, "password"))
     if ledger:
         found.append(_secret("LUMBRE_LEDGER_URL", values.database.secret, "url"))
     return found
@@ -181,13 +179,13 @@ def _secret(variable: str, secret: str, key: str) -> Object:
     return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def volumes(values: Values, *, shm: bool = False) -> list[Object]:
+def volumes(values: Values, *, shm: bool = False, blobs: bool = True) -> list[Object]:
     """The writable places of a container of Lumbre; `shm`: /dev/shm of more than 64 MiB."""
     found: list[Object] = [
         {"name": "state", "emptyDir": {"sizeLimit": values.workers.scratch}},
         {"name": "tmp", "emptyDir": {"sizeLimit": values.workers.scratch}},
     ]
-    if not values.blobs.url:
+    if blobs and not values.blobs.url:
         found.append({"name": "blobs", "persistentVolumeClaim": {"claimName": BLOB_CLAIM}})
     if shm:  # counts as memory of the container, and is limited by that, too
         memory = {"medium": "Memory", "sizeLimit": values.workers.shm}
@@ -195,13 +193,13 @@ def volumes(values: Values, *, shm: bool = False) -> list[Object]:
     return found
 
 
-def mounts(values: Values, *, shm: bool = False) -> list[Object]:
+def mounts(values: Values, *, shm: bool = False, blobs: bool = True) -> list[Object]:
     """Where `volumes` of the same arguments are in the container."""
     found: list[Object] = [
         {"name": "state", "mountPath": HOME},
         {"name": "tmp", "mountPath": "/tmp"},
     ]
-    if not values.blobs.url:
+    if blobs and not values.blobs.url:
         found.append({"name": "blobs", "mountPath": BLOBS})
     if shm:
         found.append({"name": "shm", "mountPath": "/dev/shm"})
