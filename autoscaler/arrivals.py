@@ -98,7 +98,11 @@ def pattern(text: str) -> Pattern:
     except ValueError:
         numbers = ()
     forms = form or ", ".join(form for _, _, form in FORMS.values())
-    if not least <= len(numbers) <= most or not all(0 <= n < math.inf for n in numbers):
+    if (
+        kind not in FORMS
+        or not least <= len(numbers) <= most
+        or not all(0 <= n < math.inf for n in numbers)
+    ):
         raise ConfigurationError(f"--arrivals {text!r} is no pattern: write {forms}")
     found = Pattern(kind, numbers)
     never = kind == "burst" and not numbers[1]  # it is never on

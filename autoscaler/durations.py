@@ -55,7 +55,7 @@ class Durations:
         """What they are, in a few words."""
         told = f"{self.mean:.4g} s"
         return {
-            "constant": f"{told} each",
+            "constant": told,
             "exponential": f"exponential with mean {told}",
             "lognormal": f"lognormal with mean {told}, deviation {self.deviation:.4g} s",
             "recorded": f"{len(self.recorded):,} recorded, mean {told}",

@@ -28,6 +28,7 @@ from runtime.cli import (
     loadtest,
     report,
     roles,
+    simulate,
 )
 from runtime.cli.flags import FAILED, Json, help_of, takes_settings
 from runtime.errors import LumbreError
@@ -197,7 +198,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Dead letters": (letters.letters, letters.replay_letters, letters.discard_letters),
     "Batches": (batches.batch, batches.batches, batches.results),
-    "Measuring": (loadtest.loadtest, bench.bench, report.report),
+    "Measuring": (loadtest.loadtest, bench.bench, report.report, simulate.simulate),
 }
 
 GROUPS = {keys.keys: keys.app}  # commands that have commands
