@@ -122,7 +122,7 @@ def _environment(spec: FunctionSpec, values: Values, costs: bool) -> list[Object
         "LUMBRE_HEALTH_PORT": str(HEALTH_PORT),
     }
     if costs:
-        own["LUMBRE_POD_DELETION_COST"] = "true"
+        own["LUMBRE_POD_DELETION_COST"] = "1"
     own |= values.workers.env
     return [
         *pod.environment(values, ledger=False),

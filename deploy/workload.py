@@ -199,7 +199,10 @@ def _notes(spec: FunctionSpec, device: Device) -> Iterator[str]:
             " replica, though they run: after the cooldown a busy one drains"
         )
     if ladder(spec).job and scaling.min_replicas:
-        yield f"{where}: {scaling.min_replicas} pods always wait for a message (min_replicas)"
+        yield (
+            f"{where}: min_replicas={scaling.min_replicas} pods always wait for a message, and"
+            " another takes the place of one that got none within a minute"
+        )
     if ladder(spec).job:
         return
     if scaling.stabilization_window > MAX_WINDOW:
