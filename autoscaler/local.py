@@ -95,7 +95,9 @@ class LocalScaler:
                 decision, memory = decide(policy, observation, memory)
                 self._act(pool, key, decision, observation.ready + observation.unacknowledged)
             try:
-                await asyncio.wait_for(wake.wait(), policy.polling_interval)
+                # Not wait_for: in Python 3.11 it drops a cancellation that comes as it is woken.
+                async with asyncio.timeout(policy.polling_interval):
+                    await wake.wait()
                 woken = True
             except TimeoutError:
                 woken = False

@@ -87,7 +87,9 @@ class Feeder:
             except Exception:  # whatever it is, what is held back must not stay so for ever
                 log.exception("feeding failed, and is tried again")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_SOON if more else LOOK_EVERY)
+                # Not wait_for: in Python 3.11 it drops a cancellation that comes as it is woken.
+                async with asyncio.timeout(LOOK_SOON if more else LOOK_EVERY):
+                    await self._wake.wait()
 
     async def feed(self) -> bool:
         """Publish what the ledger holds, as far as there is room; whether batches wait for more."""

@@ -1,10 +1,15 @@
 """Replicas follow the backlog on this machine: 0 → 1 → n → 0, each change with its reason."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoscaler.local import LocalScaler
+from runtime.devices import Machine
+from runtime.model import Depth
+from tests.console.stage import spec
 from tests.support import NodeFactory, RunningNode, eventually
 
 FUNCTIONS = Path(__file__).parent / "scaled_functions"
@@ -103,3 +108,31 @@ def test_going_up_and_down_is_counted(node: RunningNode) -> None:
         if line.startswith("lumbre_scaling_decisions_total") and 'function="nap"' in line
     }
     assert sorted(value > 0 for value in counted.values()) == [True, True]
+
+
+class Resting:
+    """A pool that nothing is asked of."""
+
+    spec = spec("nap")
+    device = "cpu"
+    queue = "nap.cpu"
+    wanted = 0
+    active = False
+
+    def scale(self, wanted: int) -> None:
+        self.wanted = wanted
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_scaler_that_is_closed_just_as_it_is_woken_ends(turns: int) -> None:
+    async def depth(queue: str) -> Depth:
+        return Depth()
+
+    pool: Any = Resting()
+    scaler = LocalScaler(Machine(1, 1, (), False, ("cpu",), 0), depth, lambda decision: None)
+    scaler.take(pool)
+    await asyncio.sleep(0.01)
+    scaler.wake(pool.queue)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(scaler.close(), 5)
