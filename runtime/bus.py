@@ -5,6 +5,7 @@ cancellations that every worker hears, and signals that may be lost.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.brokers import Broker, Consumer
@@ -12,6 +13,16 @@ from runtime.model import Message
 
 Settled = Callable[[Exception | None], None]
 Results = Callable[[bytes, Callable[[], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """How taking from one queue goes, as far as this process can tell."""
+
+    open: bool  # the server knows of a consumer of ours
+    mending: bool  # it does not, and another one is being made
+    hungry: bool  # one more delivery would be taken now
+    taken: int  # deliveries since the consumer was last made: for comparing, not for counting
 
 
 class Bus(Broker, Protocol):
@@ -29,6 +40,21 @@ class Bus(Broker, Protocol):
     @property
     def blocked(self) -> str | None:
         """Why the broker takes nothing now, such as being short of memory; None if it does."""
+
+    @property
+    def mending(self) -> bool:
+        """Whether a lost connection is made again, as it is until this is closed."""
+
+    @property
+    def received(self) -> int:
+        """Bytes received on the present connection; 0 while there is none."""
+
+    @property
+    def notices_silence(self) -> bool:
+        """Whether a connection on which nothing comes any more is given up (AMQP heartbeats)."""
+
+    def consumption(self, queue: str) -> Consumption:
+        """How taking from a queue goes; neither open nor mending where nobody takes from it."""
 
     async def open(self, patience: float) -> None:
         """Connect; ConfigurationError for what waiting cannot mend, Unavailable if it is late."""

@@ -66,6 +66,9 @@ def life_of(
         gpu_memory=None,
         ending=ending,
         segments=line.segments(),
+        failed=process.conduct.failed,
+        failed_in_a_row=process.conduct.in_a_row,
+        proven_at=process.conduct.proven_at or None,
     )
 
 

@@ -49,6 +49,9 @@ class ReplicaLife:
     gpu_memory: int | None  # bytes of its GPU's memory; None where nothing tells
     ending: str | None  # how it ended, in words
     segments: tuple[Segment, ...]  # oldest first, without gaps between them; the latest
+    failed: int = 0  # of those served, what may be its own fault
+    failed_in_a_row: int = 0  # jobs, since the last that succeeded
+    proven_at: float | None = None  # when the latest to succeed was begun; None for none
 
 
 class Lifeline:

@@ -9,11 +9,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from typing import Any, Protocol
 
-from runtime.brokers import Broker, Consumer, Delivery
+from runtime.brokers import Consumer, Delivery, Source
 from runtime.departures import Departures, how_it_ended
 from runtime.devices import SIMULATED, GpuSlots
 from runtime.function import Batching, FunctionSpec
@@ -30,6 +30,7 @@ from runtime.model import (
     queue_name,
 )
 from runtime.process import Job, Lease, ReplicaProcess, State
+from runtime.quarantine import IN_A_ROW, Quarantine
 from runtime.zygote import Zygote, ZygoteGone, ending
 
 GIVEN_BACK_LIMIT = 20  # deliveries of one invocation, whoever dies
@@ -43,6 +44,7 @@ MAX_BACKOFF = 60.0  # seconds between two tries to start a replica that dies whi
 NEVER_RETRIED = frozenset(("InvalidInput", "ResultTooLarge", "ResultNotSerializable"))
 START_TIMEOUT = 600.0  # seconds that setting up a replica may take
 LAST_OUTPUT = 2048  # bytes of output kept with the error of a replica that died
+_ITS_DEATH = (None, "memory", "timeout")  # what a replica was killed for that may be its fault
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ class Pool:
         spec: FunctionSpec,
         device: Device,
         *,
-        broker: Broker,
+        broker: Source,
         reporter: Reporter,
         zygote: Callable[[FunctionSpec], Awaitable[Zygote]],
         slots: GpuSlots,
@@ -97,6 +99,9 @@ class Pool:
         self.starved = False  # it wants a GPU slot, and all are taken
         self.on_change: Callable[[Pool], None] = lambda _: None
         self.on_starved: Callable[[Pool], None] = lambda _: None
+        self.on_doubt: Callable[[Pool], None] = lambda _: None  # one fails, and nobody here knows
+        self.on_taken_out: Callable[[Pool, str], None] = lambda pool, why: None
+        self.quarantine = Quarantine()
         self._broker = broker
         self._reporter = reporter
         self._zygote = zygote
@@ -390,13 +395,17 @@ class Pool:
         told = header["error"]
         details = {"errors": told["errors"]} if "errors" in told else {}
         error = Failure(told["type"], told["message"], told["traceback"], details)
+        lease_was_told = lease.reported
         if not lease.reported and self._should_retry(lease.delivery.message, told["bases"]):
             self._retry(process, lease, error)
         else:
             run, phases = header["run"], header["phases"]
             outcome = Outcome(Status.FAILED, None, error, (), run, phases)
             self._settle(process, lease, outcome)
+        if not lease_was_told:
+            self._judge_after(process, process.jobs[0], {told["type"], *_names(told["bases"])})
         if header["recycle"]:
+            self.quarantine.leave(process.gpu, process.conduct)
             self._let_go(process, f"recycled after {error.type}")
             self._set_capacity()
             self._fill()
@@ -414,7 +423,7 @@ class Pool:
         retries = self.spec.retries
         if retries is None or message.attempt >= retries.max_attempts:
             return False
-        names = set(bases) | {base.rpartition(".")[2] for base in bases}
+        names = _names(bases)
         return bool(names & set(retries.on)) and not names & NEVER_RETRIED
 
     def _retry(self, process: ReplicaProcess, lease: Lease, error: Failure) -> None:
@@ -465,7 +474,8 @@ class Pool:
             self.on_starved(self)
             return False
         where = f"{self.device}-{SIMULATED}" if gpu == SIMULATED else self.device
-        process = ReplicaProcess(f"{self.spec.name}-{where}-{next(self._numbers)}", self, gpu)
+        name = f"{self.spec.name}-{where}-{next(self._numbers)}"
+        process = ReplicaProcess(name, self, gpu, self.quarantine.conduct(gpu))
         self.replicas.append(process)
         task = asyncio.create_task(self._spawn(process))
         self._starting.add(task)
@@ -518,8 +528,54 @@ class Pool:
                     self._give_back(lease)
         if running in unfinished:
             self._give_up(process, running, status)
+            if process.killed_for in _ITS_DEATH and not self._closing:
+                self._judge_dead(process, running)
         process.jobs.clear()
         self._remove(process, how_it_ended(process, status))
+
+    def judge(self) -> None:
+        """Take out the replicas that are to blame for their failures, by what is known now."""
+        for process in [p for p in self.replicas if p.state is State.READY]:
+            self._judge(process)
+
+    def _judge_after(self, process: ReplicaProcess, job: Job, kinds: Iterable[str]) -> None:
+        self.quarantine.failed(process.conduct, job.number, kinds)
+        if process.state is State.READY:
+            self._judge(process)
+
+    def _judge(self, process: ReplicaProcess) -> None:
+        if why := self.quarantine.verdict(process, self.replicas):
+            self._let_go(process, why)
+            self._take_back(process)
+            self._take_out(process, why)
+            self._set_capacity()
+            self._fill()
+        elif process.conduct.in_a_row >= IN_A_ROW:
+            self.on_doubt(self)
+
+    def _judge_dead(self, process: ReplicaProcess, job: Job) -> None:
+        """It died of a job; if not to blame by now, its successor goes on with its row."""
+        self.quarantine.failed(process.conduct, job.number)
+        if why := self.quarantine.verdict(process, self.replicas):
+            process.drained_for = process.drained_for or why
+            self._take_out(process, why)
+            return
+        self.quarantine.leave(process.gpu, process.conduct)
+        if process.conduct.in_a_row >= IN_A_ROW:
+            self.on_doubt(self)
+
+    def _take_out(self, process: ReplicaProcess, why: str) -> None:
+        log.warning("replica=%s %s", process.name, why)
+        self.on_taken_out(self, why)
+
+    def _take_back(self, process: ReplicaProcess) -> None:
+        """Give back what waits in a replica's hands and is not begun; batches are finished."""
+        for job in process.jobs:
+            if len(job.leases) == 1 and process.revoke(job):
+                (lease,) = job.leases.values()
+                if not lease.reported:
+                    lease.reported = True
+                    lease.delivery.requeue(counted=False)
 
     def _give_back(self, lease: Lease) -> None:
         """It is not what the replica died of: somebody else takes it."""
@@ -633,3 +689,8 @@ class Pool:
     def _kill_if_still(self, process: ReplicaProcess, job: Job, why: str) -> None:
         if process.running() is job and job.leases:
             process.kill(why)
+
+
+def _names(bases: list[str]) -> set[str]:
+    """Of an error's classes, the names with their modules and without."""
+    return set(bases) | {base.rpartition(".")[2] for base in bases}

@@ -16,6 +16,7 @@ from runtime.brokers import Delivery
 from runtime.capture import Capture
 from runtime.frames import Decoder, Kind, encode
 from runtime.lifeline import Lifeline
+from runtime.quarantine import Conduct
 from runtime.zygote import Zygote
 
 PIPE_CHUNK = 256 * 1024
@@ -75,7 +76,9 @@ class Owner(Protocol):
 class ReplicaProcess(asyncio.Protocol):
     """A forked replica and the jobs sent to it, in the order it runs them."""
 
-    def __init__(self, name: str, owner: Owner, gpu: str | None) -> None:
+    def __init__(
+        self, name: str, owner: Owner, gpu: str | None, conduct: Conduct | None = None
+    ) -> None:
         self.name = name
         self.owner = owner
         self.gpu = gpu
@@ -85,6 +88,7 @@ class ReplicaProcess(asyncio.Protocol):
         self.ready_at: float | None = None
         self.setup = 0.0  # seconds
         self.served = 0
+        self.conduct = conduct or Conduct()
         self.jobs: deque[Job] = deque()
         self.start_output = Capture()
         self.killed_for: str | None = None
@@ -163,10 +167,12 @@ class ReplicaProcess(asyncio.Protocol):
             return max(job.sent_at, self._board.begun_at)
         return job.first_at or time.monotonic()
 
-    def revoke(self, job: Job) -> None:
-        """Keep a job that waits behind others from being begun."""
-        if self._board:
-            self._board.revoke(job.number)
+    def revoke(self, job: Job) -> bool:
+        """Keep a job that waits behind others from being begun; False where it already was."""
+        if self._board is None:
+            return False
+        self._board.revoke(job.number)
+        return self._board.begun < job.number  # looked at afterwards, as the replica does
 
     def cancel(self, job: Job) -> None:
         """Ask a job to stop: if it runs, its `context.cancelled` turns True."""
@@ -265,6 +271,8 @@ class ReplicaProcess(asyncio.Protocol):
             return
         self.served += 1
         if kind is Kind.RESULT:
+            self.conduct.in_a_row = 0
+            self.conduct.proven_at = self.jobs[0].started_at or 0.0
             self.owner.on_result(self, lease, header, body)
         else:
             self.owner.on_error(self, lease, header)

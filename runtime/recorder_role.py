@@ -7,10 +7,14 @@ from functools import partial
 import orjson
 
 from runtime.blobs import Blobs
+from runtime.brokers.rabbitmq.topology import RESULTS
 from runtime.errors import LumbreError
+from runtime.exposition import BrokerMetrics, Exposition
 from runtime.feeder import WINDOW, Feeder, publish_all
+from runtime.health import Health
 from runtime.janitor import janitor_of
 from runtime.ledger import Ledger, ScalingDecision
+from runtime.liveness import Liveness, not_consuming
 from runtime.model import Invocation, queue_name
 from runtime.recorder import Recorder
 from runtime.remote import RemoteInvocations
@@ -43,7 +47,11 @@ class RecorderRole:
         if invocations and enqueue:
             invocations.on_stored = enqueue
         self._blobs = Blobs(settings.blobs)
-        self._results = Results(self._bus, self._recorder, metrics or Metrics(lambda: ()))
+        metrics = metrics or Metrics(lambda: ())
+        self._results = Results(self._bus, self._recorder, metrics)
+        liveness = Liveness(self._bus, lambda: [RESULTS])
+        exposition = Exposition(metrics, BrokerMetrics("lumbre_recorder", self._bus, liveness))
+        self.health = Health(liveness, lambda: None, self._unready, exposition.text)
         holder = identity()
         self.feeder = Feeder(
             ledger,
@@ -67,8 +75,16 @@ class RecorderRole:
             await patiently(self._settings, partial(self._sending.start, forgetful=False))
         self.feeder.start()
         self._tasks.spawn(self._janitor.run())
+        if self._own and self._settings.health_port:
+            self._tasks.spawn(self.health.run())
+
+    def _unready(self) -> str | None:
+        if not self._recorder.healthy:
+            return "the ledger cannot be written"
+        return not_consuming(self._bus, [RESULTS])
 
     async def drain(self) -> None:
+        self.health.draining = True
         await self._results.close()
 
     async def close(self) -> None:

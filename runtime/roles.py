@@ -6,7 +6,10 @@ while it is short of memory.
 """
 
 import logging
+import os
+import socket
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import uvloop
 
@@ -14,13 +17,16 @@ from runtime.baked import open_catalog
 from runtime.catalog import Catalog
 from runtime.errors import ConfigurationError
 from runtime.gateway_role import GatewayRole
+from runtime.health import Health
 from runtime.ledger import Ledger
+from runtime.pod import find_pod
 from runtime.recorder_role import RecorderRole
-from runtime.role import Tasks, open_ledger, patiently
-from runtime.serving import Process, Role, bound, listen, serve
+from runtime.role import Tasks, connection, declare, open_ledger, patiently
+from runtime.serving import Process, Role, Server, bound, listen, serve
 from runtime.settings import Settings
 from runtime.telemetry import set_up_logging
 from runtime.worker_role import Duty, WorkerRole
+from runtime.workers import queues_of
 
 log = logging.getLogger(__name__)
 
@@ -139,16 +145,19 @@ def run_worker(settings: Settings, duty: Duty) -> None:
     async def main() -> None:
         catalog = open_catalog(settings, duty.functions)
         described = CatalogRole(settings, catalog)
-        worker = WorkerRole(settings, catalog, duty)
+        worker = WorkerRole(settings, catalog, duty, find_pod(os.environ))
         described.followers = [worker]
 
         def up(seconds: float) -> str:
             names = ", ".join(duty.functions or sorted(catalog.functions)) or "none yet"
             return f"lumbre worker is up ({seconds:.1f} s); functions: {names}"
 
-        await Process([described, worker], up, began=began).run()
+        process = Process([described, worker], up, _probes(worker.health, probed), began=began)
+        worker.on_over = process.end
+        await process.run()
 
-    uvloop.run(main())
+    with _probe_socket(settings) as probed:
+        uvloop.run(main())
 
 
 def run_recorder(settings: Settings) -> None:
@@ -158,10 +167,56 @@ def run_recorder(settings: Settings) -> None:
 
     async def main() -> None:
         ledger = await open_ledger(settings)
-        roles: list[Role] = [LedgerRole(ledger), RecorderRole(settings, ledger)]
-        await Process(roles, lambda s: f"lumbre recorder is up ({s:.1f} s)", began=began).run()
+        recorder = RecorderRole(settings, ledger)
+        roles: list[Role] = [LedgerRole(ledger), recorder]
+        probes = _probes(recorder.health, probed)
 
-    uvloop.run(main())
+        def up(seconds: float) -> str:
+            return f"lumbre recorder is up ({seconds:.1f} s)"
+
+        await Process(roles, up, probes, began=began).run()
+
+    with _probe_socket(settings) as probed:
+        uvloop.run(main())
+
+
+def run_declare(settings: Settings) -> list[str]:
+    """Make every queue exist, those of the functions and those that roles share; their names.
+
+    ConfigurationError where the broker does not take one, or a function file is broken: then the
+    queues of the others are there.
+    """
+    _prepare(settings)
+
+    async def main() -> list[str]:
+        catalog = open_catalog(settings, None)
+        bus = connection(settings, "declare")
+        try:
+            await catalog.refresh()
+            await bus.open(settings.broker_patience)
+            specs = [spec for _, spec in sorted(catalog.functions.items())]
+            await declare(bus, specs, settings)
+        finally:
+            await bus.close()
+            catalog.close()
+        if broken := [f"{b.file}: {b.error.message}" for b in catalog.broken.values()]:
+            raise ConfigurationError(f"these have no queues, being broken: {'; '.join(broken)}")
+        return queues_of(specs)
+
+    return uvloop.run(main())
+
+
+def _probe_socket(settings: Settings) -> AbstractContextManager[socket.socket | None]:
+    """A bound socket for probes and metrics, if they are wanted."""
+    if not settings.health_port:
+        return nullcontext()
+    return listen(settings, settings.health_port, "--health-port")
+
+
+def _probes(
+    health: Health | None, listening: socket.socket | None
+) -> tuple[Server, socket.socket] | None:
+    return (serve(health.app()), listening) if health and listening else None
 
 
 def _prepare(settings: Settings) -> None:

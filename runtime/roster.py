@@ -6,7 +6,7 @@ each replica.  A gateway puts them behind those it has heard before.
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ LEAST_TOLD = 8  # segments of one replica, of however many
 Lives = dict[str, ReplicaLife]
 
 _LETTERS: dict[Doing, str] = {"starting": "s", "ready": "r", "busy": "b", "draining": "d"}
+_FIELDS = frozenset(field.name for field in fields(ReplicaLife)) - {"segments"}
 _STATES: dict[str, Doing] = {letter: state for state, letter in _LETTERS.items()}
 
 
@@ -48,7 +49,10 @@ def said_of(life: ReplicaLife, most: int) -> dict[str, Any]:
 
 
 def life_of(said: dict[str, Any]) -> ReplicaLife:
-    """What `said_of` gave, to the microsecond; takes it apart."""
+    """What `said_of` gave, to the microsecond; takes it apart.
+
+    What a newer worker says besides is left out: a rollout has workers of two versions.
+    """
     marks = said.pop("segments")
     starts = [said["spawned_at"] + after / 1_000_000 for _, after in marks]
     ends = [*starts[1:], said["ended_at"]]
@@ -56,7 +60,8 @@ def life_of(said: dict[str, Any]) -> ReplicaLife:
         Segment(_STATES[letter], start, end)
         for (letter, _), start, end in zip(marks, starts, ends, strict=False)
     )
-    return ReplicaLife(**said, segments=segments)
+    known = {name: value for name, value in said.items() if name in _FIELDS}
+    return ReplicaLife(**known, segments=segments)
 
 
 class Roster:

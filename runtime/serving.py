@@ -82,7 +82,14 @@ class Process:
         self._up = up  # what to say, given the seconds that the start took
         self._server = server
         self._stopping = asyncio.Event()
+        self._signalled = False
+        self._error: BaseException | None = None
         self._began = began
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Drain and end, as a signal does; `run` then raises the error, if there is one."""
+        self._error = self._error or error
+        self._stopping.set()
 
     async def run(self) -> None:
         # What is alive now stays: the collector need not look at it on the path of every request.
@@ -110,6 +117,8 @@ class Process:
             await role.close()
         if not starting.cancelled() and (error := starting.exception()):
             raise error
+        if self._error:
+            raise self._error
 
     async def _start(self) -> None:
         for role in self._roles:
@@ -125,8 +134,9 @@ class Process:
 
     def _stop(self) -> None:
         """The first signal drains; the second ends at once (the kernel then ends replicas)."""
-        if self._stopping.is_set():
+        if self._signalled:
             os._exit(130)
+        self._signalled = True
         self._stopping.set()
 
 
@@ -151,17 +161,21 @@ def bound(settings: Settings, listening: socket.socket) -> Settings:
     return settings.model_copy(update={"port": listening.getsockname()[1]})
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A bound socket; ConfigurationError where the port is taken."""
+def listen(settings: Settings, port: int | None = None, flag: str = "--port") -> socket.socket:
+    """A bound socket; ConfigurationError where the port is taken.
+
+    `port` is another than the settings' own, and `flag` what sets it.
+    """
+    port = settings.port if port is None else port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        listening.bind((settings.host, port))
     except OSError as error:
         listening.close()
         raise ConfigurationError(
-            f"port {settings.port} on {settings.host} cannot be taken ({error.strerror}):"
-            " stop what uses it, or choose another with --port"
+            f"port {port} on {settings.host} cannot be taken ({error.strerror}):"
+            f" stop what uses it, or choose another with {flag}"
         ) from None
     return listening

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from runtime.brokers import Broker
+from runtime.brokers import Source
 from runtime.devices import GpuSlots, Machine
 from runtime.function import FunctionSpec
 from runtime.gpu_memory import GpuMemory
@@ -24,7 +25,7 @@ class Worker:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: Source,
         reporter: Reporter,
         zygote: Callable[[FunctionSpec], Awaitable[Zygote]],
         machine: Machine,
@@ -36,6 +37,8 @@ class Worker:
         self.name = name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}"
         self.pools: dict[Key, Pool] = {}
         self.on_change: Callable[[Pool], None] = lambda _: None
+        self.on_doubt: Callable[[Pool], None] = lambda _: None
+        self.on_taken_out: Callable[[Pool, str], None] = lambda pool, why: None
         self._broker = broker
         self._reporter = reporter
         self._zygote = zygote
@@ -63,6 +66,8 @@ class Worker:
                 memory_limit=self._machine.memory * 8 // 10,
             )
             pool.on_change = self.on_change
+            pool.on_doubt = self.on_doubt
+            pool.on_taken_out = self.on_taken_out
             pool.on_starved = self._make_room
             await pool.open()
             self.pools[spec.name, device] = pool
@@ -99,6 +104,14 @@ class Worker:
         if self._gpu_memory is None or life.gpu is None or life.pid is None or life.ending:
             return None
         return self._gpu_memory.of(life.pid)
+
+    def busy_for(self) -> float | None:
+        """Seconds that the longest of what runs has run; None where nothing is in hand."""
+        now = time.monotonic()
+        busy = [p for pool in self.pools.values() for p in pool.replicas if p.jobs]
+        running = [(p, job) for p in busy if (job := p.running())]
+        since = [process.running_since(job) for process, job in running]
+        return max((now - at for at in since), default=0.0 if busy else None)
 
     def cancel(self, invocation: str) -> bool:
         """Stop an invocation that some replica has in hand; False if none has it."""

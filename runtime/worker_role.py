@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -10,10 +11,14 @@ import orjson
 from autoscaler.local import LocalScaler
 from runtime.catalog import Catalog
 from runtime.devices import Machine, find_machine
-from runtime.errors import ConfigurationError
+from runtime.errors import ConfigurationError, LumbreError
 from runtime.function import FunctionSpec
+from runtime.health import Health
+from runtime.hearing import Hearings
 from runtime.ledger import ScalingDecision
 from runtime.model import DEVICES, Device, PoolState, queue_name
+from runtime.once import Once
+from runtime.pod import DeletionCost, Pod
 from runtime.pool import Pool
 from runtime.reporter import BusReporter
 from runtime.role import (
@@ -28,7 +33,10 @@ from runtime.role import (
 )
 from runtime.roster import told
 from runtime.settings import Settings
+from runtime.surrender import Surrender
 from runtime.worker import Worker
+from runtime.worker_health import worker_health
+from runtime.worker_metrics import CountingReporter
 from runtime.workers import ANNOUNCE_EVERY, LIVES, ROLL, WORKER, announcement
 
 log = logging.getLogger(__name__)
@@ -41,22 +49,29 @@ class Duty:
     functions: tuple[str, ...] = ()  # none is all there are
     devices: tuple[Device, ...] = ()  # none is those of the machine
     replicas: int | None = None  # of each function on each device; None scales them
+    once: bool = False  # take one message, finish it, and end
 
 
 class WorkerRole:
     """Takes deliveries from queues and runs them in replicas of its own."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, duty: Duty) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, duty: Duty, pod: Pod | None = None
+    ) -> None:
+        # Called where the worker is to end by itself: with why, or None where all is done.
+        self.on_over: Callable[[LumbreError | None], None] = lambda error: None
+        self.health: Health | None = None  # where there is a port for it
         self._settings = settings
         self._catalog = catalog
         self._duty = duty
         self._name = identity()
         self._bus = connection(settings, f"worker {self._name}")
         self._machine = _limited(find_machine(settings), duty)
-        self._reporter = BusReporter(self._bus)
+        self._once = Once(self._bus, lambda: self.on_over(None)) if duty.once else None
+        reporter = CountingReporter(self._bus) if settings.health_port else BusReporter(self._bus)
         self._worker = Worker(
-            self._bus,
-            self._reporter,
+            self._once or self._bus,
+            reporter,
             catalog.zygote,
             self._machine,
             blobs=settings.blobs,
@@ -67,6 +82,13 @@ class WorkerRole:
         self._bus.on_signal = self._signalled
         self._bus.on_cancel = lambda id: void(self._worker.cancel(id))
         self._worker.on_change = self._changed
+        self._worker.on_doubt = self._doubted
+        self._worker.on_taken_out = self._taken_out
+        self._hearings = Hearings(self._bus, self._name)
+        self._surrender = Surrender(lambda error: self.on_over(error))
+        self._cost = DeletionCost(pod, self._worker.busy_for) if pod else None
+        if isinstance(reporter, CountingReporter):
+            self.health = worker_health(self._bus, self._worker.pools, reporter, self._queues)
         self._served: dict[str, FunctionSpec] = {}
         self._announcing: asyncio.TimerHandle | None = None
         self._tasks = Tasks()
@@ -80,6 +102,10 @@ class WorkerRole:
         if self._duty.replicas is None:
             await self._bus.subscribe("wake.#")
         self._tasks.spawn(self._keep_announcing())
+        if self.health:
+            self._tasks.spawn(self.health.run())
+        if self._cost:
+            self._tasks.spawn(self._cost.run())
         await self._catalog.warm(self._duty.functions)
 
     async def reload(self) -> None:
@@ -108,6 +134,25 @@ class WorkerRole:
                 f" there are {have}"
             )
 
+        if self._duty.once and (found := self._pairs()) != 1:
+            raise ConfigurationError(
+                f"--once takes one message from one queue, and this worker would serve {found}:"
+                " name one function, and with --device one of its devices"
+            )
+
+    def _pairs(self) -> int:
+        """Functions times devices that are to be served here."""
+        specs = [self._catalog.functions.get(name) for name in self._duty.functions]
+        wanted = specs if self._duty.functions else self._catalog.functions.values()
+        devices = self._machine.devices
+        return sum(device in devices for spec in wanted if spec for device in spec.devices)
+
+    def _queues(self) -> list[str]:
+        """Those that are taken from; none once the one message has come."""
+        if self._once and self._once.taken:
+            return []
+        return [pool.queue for pool in self._worker.pools.values()]
+
     async def _serve(self, spec: FunctionSpec) -> None:
         await self._worker.take(spec)
         for device in spec.devices:
@@ -119,6 +164,8 @@ class WorkerRole:
                     pool.scale(min(most, self._duty.replicas))
 
     async def drain(self) -> None:
+        if self.health:
+            self.health.draining = True
         await self._scaler.close()
         self._announce()
         await self._worker.drain(self._settings.grace)
@@ -138,8 +185,25 @@ class WorkerRole:
             self._announce()
         elif key.startswith("wake."):
             self._scaler.activate(key.removeprefix("wake."))
+        elif key.startswith(LIVES):
+            self._hearings.heard(key, body)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether this worker is one pool of so many replicas, as it is in a pod."""
+        return self._duty.replicas is not None and len(self._worker.pools) == 1
+
+    def _doubted(self, pool: Pool) -> None:
+        if hearing := self._hearings.open(pool):
+            self._tasks.spawn(hearing)
+
+    def _taken_out(self, pool: Pool, why: str) -> None:
+        if self._alone:
+            self._surrender.taken_out(pool, why)
 
     def _changed(self, pool: Pool) -> None:
+        if self._alone:
+            self._surrender.changed(pool)
         if pool.counts().ready and self._duty.replicas is None:
             self._scaler.wake(pool.queue)
         if self._announcing is None:

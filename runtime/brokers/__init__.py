@@ -89,6 +89,12 @@ class Consumer(Protocol):
         """
 
 
+class Source(Protocol):
+    """Where deliveries come from: all that those who run them need of a `Broker`."""
+
+    async def consume(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer: ...
+
+
 class Broker(Protocol):
     """Queues with leases, priorities, delays and dead letters."""
 

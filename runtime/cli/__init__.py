@@ -185,7 +185,14 @@ def _print_version(json: bool) -> None:
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Node": (up, demo.demo, settings, audits.audit, doctor.doctor, chaos.chaos, version),
-    "Roles": (roles.gateway, roles.worker, roles.recorder, roles.console, roles.migrate),
+    "Roles": (
+        roles.gateway,
+        roles.worker,
+        roles.recorder,
+        roles.console,
+        roles.declare,
+        roles.migrate,
+    ),
     "Safety": (keys.keys,),
     "Functions": (new, calls.functions, calls.describe, calls.invoke, bake.bake),
     "Invocations": (

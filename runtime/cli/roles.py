@@ -28,6 +28,13 @@ Autoscale = Annotated[
     bool,
     typer.Option("--autoscale", help="Have as many replicas as each function's backlog asks for."),
 ]
+Once = Annotated[
+    bool,
+    typer.Option(
+        "--once",
+        help="Take one message, finish it and exit 0; also if none comes for a minute.",
+    ),
+]
 Records = Annotated[
     bool,
     typer.Option(
@@ -91,6 +98,7 @@ def worker(
     device: On = None,
     replicas: Replicas = None,
     autoscale: Autoscale = False,
+    once: Once = False,
     **flags: Any,
 ) -> None:
     """Run functions for gateways elsewhere, over RabbitMQ. Any number of workers may run.
@@ -102,17 +110,20 @@ def worker(
     Examples:
       LUMBRE_BROKER_URL=amqp://guest:guest@localhost lumbre worker --autoscale
       lumbre worker matmul --device gpu --replicas 1 --broker-url amqp://guest:guest@localhost
+      lumbre worker train --device gpu --once    one message, for a Kubernetes Job
     """
     from runtime.roles import run_worker
     from runtime.worker_role import Duty
 
     if replicas is not None and autoscale:
         raise ConfigurationError("--replicas and --autoscale exclude each other: say one")
+    if once and (autoscale or replicas not in (None, 1)):
+        raise ConfigurationError("--once is one replica, for one message: leave the others out")
     devices: tuple[Device, ...] = tuple(known for known in DEVICES if known == device)
     if device is not None and not devices:
         raise ConfigurationError(f"--device is {device!r}: cpu or gpu")
     each = None if autoscale else replicas or 1
-    run_worker(read_settings(flags), Duty(tuple(functions or ()), devices, each))
+    run_worker(read_settings(flags), Duty(tuple(functions or ()), devices, each, once))
 
 
 @with_settings
@@ -128,6 +139,23 @@ def recorder(**flags: Any) -> None:
     from runtime.roles import run_recorder
 
     run_recorder(read_settings(flags))
+
+
+@with_settings
+def declare(**flags: Any) -> None:
+    """Make every queue of the functions exist at the broker. Doing it again changes nothing.
+
+    Gateways and workers do this when they start. KEDA asks about queues before there is a worker,
+    so a cluster runs it first; it waits for the broker (--broker-patience).
+
+    \b
+    Examples:
+      LUMBRE_BROKER_URL=amqp://guest:guest@localhost lumbre declare
+    """
+    from runtime.roles import run_declare
+
+    for queue in run_declare(read_settings(flags)):
+        typer.echo(f"declared {queue}")
 
 
 @with_settings

@@ -157,6 +157,15 @@ def test_a_worker_that_is_heard_of_again_never_left() -> None:
 def test_what_is_no_announcement_is_refused(body: bytes) -> None:
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
         Roster().heard("w", body)
+
+
+def test_what_a_newer_worker_says_besides_is_left_out() -> None:
     more = orjson.dumps([orjson.loads(told([life()]))[0] | {"surplus": 1}])
-    with pytest.raises(TypeError):
-        heard(more)
+    assert heard(more) == [life()]
+
+
+def test_what_an_older_worker_does_not_say_of_failures_is_nothing() -> None:
+    said = orjson.loads(told([life(failed=3, failed_in_a_row=2, proven_at=BORN)]))[0]
+    for name in ("failed", "failed_in_a_row", "proven_at"):
+        del said[name]
+    assert heard(orjson.dumps([said])) == [life()]

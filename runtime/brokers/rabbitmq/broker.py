@@ -39,6 +39,7 @@ from runtime.brokers.rabbitmq.topology import (
     shared_parts,
 )
 from runtime.brokers.rabbitmq.trouble import ChannelClosed
+from runtime.bus import Consumption
 from runtime.errors import TooLarge, Unavailable
 from runtime.model import Depth, Message
 from runtime.wire import encode_message
@@ -122,6 +123,24 @@ class RabbitBroker:
     def blocked(self) -> str | None:
         """Why the server takes nothing now: it is short of memory or disk."""
         return self._link.blocked
+
+    @property
+    def mending(self) -> bool:
+        return self._link.kept
+
+    @property
+    def received(self) -> int:
+        return self._link.received
+
+    @property
+    def notices_silence(self) -> bool:
+        return self.address.heartbeat > 0
+
+    def consumption(self, queue: str) -> Consumption:
+        for consumer in self._consumers:
+            if consumer.queue == queue and not consumer.closed:
+                return consumer.consumption
+        return Consumption(False, False, False, 0)
 
     @property
     def server(self) -> ServerInfo:

@@ -16,6 +16,7 @@ from runtime.brokers.rabbitmq.kept import Kept
 from runtime.brokers.rabbitmq.link import Link
 from runtime.brokers.rabbitmq.prefetch import Change, next_change
 from runtime.brokers.rabbitmq.trouble import ChannelClosed
+from runtime.bus import Consumption
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,14 @@ class QueueConsumer:
         self._prefetch = value
         if self._port and not self.closed:
             self._port.steer(value)
+
+    @property
+    def consumption(self) -> Consumption:
+        """How it goes."""
+        port = self._port
+        if port is None or self.kept.channel is None:
+            return Consumption(False, self.kept.mending, False, 0)
+        return Consumption(True, False, port.hungry, port.taken)
 
     async def close(self) -> None:
         """Take no more; deliveries that are out keep the channel until they are settled."""
@@ -124,6 +133,7 @@ class ChannelPort:
         self.alive = True
         self.retired = False
         self.outstanding = 0
+        self.taken = 0
         self.on_settled: Callable[[], None] = lambda: None  # once it is retired
         self.on_cancelled: Callable[[], None] = lambda: None
         self._channel = channel
@@ -161,6 +171,11 @@ class ChannelPort:
     def full(self) -> bool:
         """Whether more is in hand than is wanted."""
         return self.retired or self.outstanding > self._wanted
+
+    @property
+    def hungry(self) -> bool:
+        """Whether less is in hand than is wanted."""
+        return self.alive and not self.retired and self.outstanding < self._wanted
 
     def steer(self, wanted: int) -> None:
         """Have that many in hand at most, from now on."""
@@ -211,6 +226,7 @@ class ChannelPort:
         body: bytes,
     ) -> None:
         self.outstanding += 1
+        self.taken += 1
         self._out[consumer] += 1
         if consumer not in self._live:
             self._lingering += 1

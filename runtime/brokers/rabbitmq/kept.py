@@ -42,6 +42,11 @@ class Kept:
         self._leaving: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def mending(self) -> bool:
+        """Whether it is to be made again, after the server closed it."""
+        return self._again is not None and not self._again.done()
+
     async def restore(self) -> None:
         """Make it, on a connection that is new; raises what `make` raises, or ChannelClosed."""
         if self._closed:

@@ -95,6 +95,16 @@ class Link:
         """Whether there is a connection, though not all may be restored on it yet."""
         return self._connection is not None
 
+    @property
+    def kept(self) -> bool:
+        """Whether a connection that is lost is made again."""
+        return self._keeping is not None and not self._keeping.done()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came on the present connection, those of heartbeats too."""
+        return int(self._connection.bytes_received) if self._connection is not None else 0
+
     async def channel(self) -> Channel:
         """A new channel; ChannelClosed while there is no connection."""
         if self._connection is None:
