@@ -204,7 +204,7 @@ FLOORS: list[set[str]] = [
     {"autoscaler.inventory"},
     {"autoscaler.lookout"},
     {"autoscaler.removal", "autoscaler.rollout"},
-    {"deploy.values"},
+    {"deploy.values", "deploy.healthcheck", "deploy.requirements"},
     {"deploy.pod", "deploy.quantity"},
     {f"deploy.{m}" for m in ("devices", "gpus", "ladder", "names")},
     {"deploy.worker_pod"},
