@@ -48,6 +48,8 @@ def plot(found: Simulated, title: str, file: Path) -> None:
         _stack(below, times, moments)
         below.set_ylabel("replicas")
         below.set_xlabel("seconds")
+        if below.collections:
+            figure.legend(loc="outside lower center", ncols=len(STATES), frameon=False)
         _save(figure, file)
 
 
@@ -102,8 +104,6 @@ def _stack(axes: "Axes", times: list[float], moments: list[Moment]) -> None:
                 linewidth=0,
             )
             below = tops
-    if any(below):
-        axes.legend(loc="upper right", ncols=len(STATES), frameon=False)
 
 
 def _save(figure: "Figure", file: Path) -> None:

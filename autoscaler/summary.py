@@ -13,8 +13,13 @@ POINTS = 240  # of a timeline
 MOST_CHANGES = 1000  # of a summary: the first
 
 
-def summary(found: Simulated, price: float, points: int = POINTS) -> dict[str, Any]:
-    """What was found; durations in seconds, cost at a price for an hour of one replica."""
+def summary(
+    found: Simulated, price: float, points: int = POINTS, span: float | None = None
+) -> dict[str, Any]:
+    """What was found; durations in seconds, cost at a price for an hour of one replica.
+
+    The timeline is of so many seconds from the beginning, of all by default.
+    """
     seconds = found.seconds
     return {
         "invocations": len(found.arrivals),
@@ -31,7 +36,7 @@ def summary(found: Simulated, price: float, points: int = POINTS) -> dict[str, A
         "cost": found.cost(price),
         "changes": len(found.changes),
         "decisions": [asdict(change) for change in found.changes[:MOST_CHANGES]],
-        "timeline": [_moment(found, each) for each in _points(found, points)],
+        "timeline": _timeline(found, points, found.end if span is None else span),
     }
 
 
@@ -86,13 +91,14 @@ def number(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _points(found: Simulated, points: int) -> list[tuple[float, Moment | None]]:
-    moments = found.timeline.sampled(found.end, points) if found.end else []
-    width = found.end / points
-    return [(place * width, moment) for place, moment in enumerate(moments)]
+def _timeline(found: Simulated, points: int, span: float) -> list[dict[str, float]]:
+    if not span:
+        return []
+    moments = found.timeline.sampled(span, points)
+    return [
+        {**(asdict(moment) if moment else _NOTHING), "at": number * span / points}
+        for number, moment in enumerate(moments)
+    ]
 
 
-def _moment(found: Simulated, point: tuple[float, Moment | None]) -> dict[str, float]:
-    at, moment = point
-    counts = asdict(moment) if moment else dict.fromkeys(Moment.__slots__, 0)
-    return {**counts, "at": at}
+_NOTHING = dict.fromkeys(Moment.__slots__, 0)

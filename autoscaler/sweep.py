@@ -8,6 +8,7 @@ and cost, which is to take twice the p95 for less than half the cost, and not fo
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import inf
 
 from autoscaler.keda import DEFAULT_MOST, scaled_object
 from autoscaler.policy import Policy
@@ -85,7 +86,8 @@ def scaling_of(knobs: Mapping[str, float], base: Scaling | None = None) -> Scali
         whole = name.endswith("_replicas")
         least = 1.0 if name == "max_replicas" else 0.0
         above = name in ("target", "polling_interval")
-        if value < least or (above and not value) or (whole and value != int(value)):
+        fits = least <= value < inf and not (above and not value)
+        if not fits or (whole and value % 1):
             what = "a whole number" if whole else "a number"
             bound = "above 0" if above else f"of at least {least:g}"
             raise ConfigurationError(f"{_short(name)}={value:g}: give {what} {bound}")

@@ -16,6 +16,7 @@ from console.page import Action, Page, View
 from console.policy import policy_words, span
 from console.queues import page_of
 from console.sources import Sources
+from console.what_if import WhatIf
 from runtime.errors import LumbreError, NotFound
 from runtime.function import FunctionSpec, Scaling
 from runtime.history import Window
@@ -34,6 +35,7 @@ class ScalingPage:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self._what_if = WhatIf(sources)
 
     @property
     def pages(self) -> list[Page]:
@@ -60,6 +62,9 @@ class ScalingPage:
         made = await self._made(spec, device, page)
         view |= {"function": function, "device": device, "devices": list(spec.devices)}
         view |= self._policy(spec, device) | _paged(made, page)
+        view["what_if"] = None
+        if request.headers.get("hx-request-type") != "partial":  # it is in no live region
+            view["what_if"] = await self._what_if.view(spec, device, query, seconds_of(request))
         return view | await self._now(spec, device, seconds_of(request), made or [])
 
     async def _decisions(self, function: str | None, limit: int) -> list[ScalingDecision] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import case, func, select, text
+from sqlalchemy import case, func, select, text, tuple_
 
 from runtime import rows, schema
 from runtime.database import Database
@@ -18,6 +18,8 @@ from runtime.model import DEVICES, Device, Status
 from runtime.schema import invocations
 
 MAX_PARAMETERS = 64 * 1024  # characters of JSON; what is longer is not read
+MAX_PART = 5000  # rows of those that arrived that are read at once
+RAN = (Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT)  # to an end, on a replica
 MAX_ENDED = 2000  # of those that ended lately: whose functions are told
 
 
@@ -29,6 +31,15 @@ class Run:
     version: str  # of the function's code
     run: float  # seconds in the replica; 0 where it is not known
     simulated: bool  # on a GPU that is a CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One that ran to its end: when it was accepted (unix seconds), and its timings as JSON."""
+
+    at: float
+    timings: str | None
+    cold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,34 @@ class Runs:
         return [
             Run(row.id, row.version, _seconds(row.timings), simulates(row.replica)) for row in found
         ]
+
+    async def arrived(
+        self, function: str, device: Device, since: float, limit: int
+    ) -> list[Arrived]:
+        """Those accepted since an instant (unix seconds) that ran to an end, newest first.
+
+        At most `limit`, read in parts, so that others may read between them.
+        """
+        c = invocations.c
+        found: list[Arrived] = []
+        last: tuple[float, str] | None = None
+        while len(found) < limit:
+            part = min(MAX_PART, limit - len(found))
+            query = (
+                select(c.created_at, c.id, c.timings, c.cold)
+                .where(c.function == function, c.device == device, c.created_at >= since)
+                .where(c.status.in_(RAN))
+                .order_by(c.created_at.desc(), c.id.desc())
+                .limit(part)
+            )
+            if last is not None:
+                query = query.where(tuple_(c.created_at, c.id) < tuple_(*last))
+            read = await self._database.read(query)
+            found += [Arrived(row.created_at, row.timings, bool(row.cold)) for row in read]
+            if len(read) < part:
+                break
+            last = (read[-1].created_at, read[-1].id)
+        return found
 
     async def inputs(self, ids: Collection[str]) -> dict[str, RunInput]:
         """What these were given, by id; those that are gone are left out."""

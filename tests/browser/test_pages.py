@@ -37,6 +37,7 @@ STATES: dict[str, Where] = {  # pages that the above show in another state
     "invocation-image": lambda ids: f"/invocations/{ids.image}",
     "invocation-long": lambda ids: f"/invocations/{ids.long}",
     "invocation-steps": lambda ids: f"/invocations/{ids.steps}",
+    "scaling-what-if": lambda ids: "/scaling?function=matmul&device=cpu&target=1&max=2",
     "benchmark": lambda ids: f"/benchmarks/{AFTER}",
     "benchmarks-compared": lambda ids: f"/benchmarks/compare?a={BEFORE}&b={AFTER}",
     "benchmarks-not-compared": lambda ids: "/benchmarks/compare",

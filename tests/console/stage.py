@@ -19,6 +19,7 @@ from runtime.history import Window
 from runtime.ledger import ScalingDecision
 from runtime.lifeline import ReplicaLife, Segment
 from runtime.model import Depth, Device, PoolState
+from runtime.runs import Arrived
 from runtime.scopes import Needs
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -97,6 +98,7 @@ class Stage:
     past: list[ReplicaLife] | LumbreError = field(default_factory=list)
     made: list[ScalingDecision] | LumbreError = field(default_factory=list)
     window: Window | LumbreError | None = None
+    arrived: list[Arrived] | LumbreError = field(default_factory=list)
     pending: Mapping[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     embedded: bool = True
@@ -136,6 +138,7 @@ class Stage:
             ledger=SimpleNamespace(
                 census=SimpleNamespace(tallied=self._away, pending=self._pending),
                 decisions=self._decisions,
+                runs=SimpleNamespace(arrived=self._arrived),
             ),
             history=SimpleNamespace(window=self._window, replicas=self._past),
             auditor=SimpleNamespace(reckon=self._away),
@@ -158,6 +161,13 @@ class Stage:
         if isinstance(self.made, LumbreError):
             raise self.made
         return [each for each in self.made if function in (None, each.function)][:limit]
+
+    async def _arrived(
+        self, function: str, device: Device, since: float, limit: int
+    ) -> list[Arrived]:
+        if isinstance(self.arrived, LumbreError):
+            raise self.arrived
+        return [each for each in self.arrived if each.at >= since][:limit]
 
     async def _window(self, seconds: float) -> Window:
         if isinstance(self.window, LumbreError):
