@@ -97,6 +97,7 @@ class LocalScaler:
             try:
                 # Not wait_for: in Python 3.11 it drops a cancellation that comes as it is woken.
                 async with asyncio.timeout(policy.polling_interval):
+                    await asyncio.sleep(0)  # the others have their turn, however often it is woken
                     await wake.wait()
                 woken = True
             except TimeoutError:

@@ -89,6 +89,7 @@ class Feeder:
             with contextlib.suppress(TimeoutError):
                 # Not wait_for: in Python 3.11 it drops a cancellation that comes as it is woken.
                 async with asyncio.timeout(LOOK_SOON if more else LOOK_EVERY):
+                    await asyncio.sleep(0)  # the others have their turn, however often it is woken
                     await self._wake.wait()
 
     async def feed(self) -> bool:
