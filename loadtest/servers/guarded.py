@@ -72,6 +72,11 @@ class Guarded:
     def alive(self) -> bool:
         return self._guard.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """What it ended with, 128 + the signal where one ended it; None while it runs."""
+        return self._guard.poll()
+
     def send(self, number: signal.Signals) -> None:
         """Signal the server itself; nothing happens once it has ended."""
         if self.alive:
