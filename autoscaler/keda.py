@@ -18,7 +18,7 @@ DEFAULT_MOST = 100  # replicas, as KEDA has it
 LONGEST = 900.0  # seconds: a function that may run for longer is a ScaledJob
 MAX_WINDOW = 3600  # seconds, the HPA's most
 MAX_SECONDS = 2**31 - 1  # KEDA's are 32-bit integers
-FALLBACK_AFTER = 60  # seconds without a reading: a broker that restarts is back by then
+FALLBACK_AFTER = 60  # seconds without a reading, at most: a broker that restarts may be back
 FAILURES = 3  # readings that fail in a row before the fallback counts, at least
 RATE_PERIOD = 15  # seconds, as the HPA's own defaults have it
 DEFAULT_TOLERANCE = 0.1  # the HPA's
@@ -130,11 +130,14 @@ def trigger_authentication(
 def _fallback(scaling: Scaling) -> Object:
     """No replica goes while the backlog cannot be read; after a while each queue gets a first one.
 
-    Not at once, since that is one replica of every function.  Looks and the HPA's syncs count, so
-    the time is a little less than said.
+    Not at once, since that is one replica of every function; but before half the cooldown is over.
+    That runs on meanwhile, and only the fallback begins it anew: where it were over, the first
+    reading would end busy replicas, if RabbitMQ has just restarted and its statistics read zero.
+    The HPA's failed readings count as well, so it is a little sooner than computed.
     """
+    after = min(FALLBACK_AFTER, scaling.cooldown / 2)
     return {
-        "failureThreshold": max(FAILURES, math.ceil(FALLBACK_AFTER / _polling(scaling))),
+        "failureThreshold": max(FAILURES, math.ceil(after / _polling(scaling))),
         "replicas": max(1, scaling.min_replicas),
         "behavior": "currentReplicasIfHigher",
     }

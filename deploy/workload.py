@@ -36,6 +36,7 @@ from runtime.model import Device
 NEW_NODE = 600  # seconds until a node has come, and has the image
 SETTLED = 10  # seconds that a pod must be ready to count in a rollout
 RESTARTS = 3  # of a Job's pod, each after twice the wait, before KEDA makes another Job
+SAFE_COOLDOWN = 30  # seconds
 KEPT = 3600  # seconds that a finished Job stays, at most
 
 
@@ -205,6 +206,11 @@ def _notes(spec: FunctionSpec, device: Device) -> Iterator[str]:
         )
     if ladder(spec).job:
         return
+    if scaling.cooldown < SAFE_COOLDOWN and not scaling.min_replicas:
+        yield (
+            f"{where}: cooldown={number(scaling.cooldown)}: after a restart RabbitMQ's statistics"
+            f" read zero for some seconds, and busy replicas drain; {SAFE_COOLDOWN} s outlast that"
+        )
     if scaling.stabilization_window > MAX_WINDOW:
         yield f"{where}: stabilization_window is held to {MAX_WINDOW} s, the HPA's most"
     if scaling.tolerance != DEFAULT_TOLERANCE:

@@ -158,12 +158,15 @@ def test_a_job_per_message_is_started_once_and_never_ended_by_a_new_version() ->
     assert trigger["metadata"]["excludeUnacknowledged"] == "false"
 
 
-@pytest.mark.parametrize(("polling", "failures"), [(2, 30), (0.1, 60), (30, 3), (7, 9)])
-def test_replicas_are_assumed_after_about_a_minute_without_a_reading(
-    polling: float, failures: int
+@pytest.mark.parametrize(
+    ("polling", "cooldown", "failures"),
+    [(2, 60, 15), (2, 600, 30), (0.1, 60, 30), (30, 60, 3), (7, 120, 9), (2, 0, 3)],
+)
+def test_replicas_are_assumed_before_half_the_cooldown_is_over(
+    polling: float, cooldown: float, failures: int
 ) -> None:
-    spec = scaled_object("f", "gpu", Scaling(polling_interval=polling))["spec"]
-    assert spec["fallback"] == {
+    scaling = Scaling(polling_interval=polling, cooldown=cooldown)
+    assert scaled_object("f", "gpu", scaling)["spec"]["fallback"] == {
         "failureThreshold": failures,
         "replicas": 1,
         "behavior": "currentReplicasIfHigher",

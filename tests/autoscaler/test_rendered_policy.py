@@ -6,13 +6,12 @@ test_policy.py holds to what the real ones did, under the policy that is read fr
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.document import as_yaml
@@ -45,7 +44,7 @@ def meant(scaling: Scaling, most: int) -> Policy:
         sync_interval=HPA_SYNC,
         clock_resolution=1.0,
         fallback=Fallback(
-            max(3, math.ceil(60 / seconds)),
+            max(3, math.ceil(min(60, scaling.cooldown / 2) / seconds)),
             max(1, scaling.min_replicas),
             "currentReplicasIfHigher",
         ),
@@ -190,38 +189,40 @@ class World:
     ready: int = 0
     busy: list[float] = field(default_factory=list)  # since when, of workers that are asked for
     draining: list[float] = field(default_factory=list)
-    shown: deque[tuple[float, int, int]] = field(default_factory=deque)  # at, ready, unacknowledged
+    shown: tuple[int, int] = (0, 0)  # ready and unacknowledged, as the management API tells them
     memory: Memory = field(default_factory=lambda: Memory.start(0))
 
     @property
     def unacknowledged(self) -> int:
         return len(self.busy) + len(self.draining)
 
-    def step(self, arrivals: int = 0, *, error: bool = False) -> tuple[int, int]:
-        """One second; replicas before and after what KEDA and the HPA then decide."""
+    def step(
+        self, arrivals: int = 0, *, error: bool = False, forgotten: bool = False
+    ) -> tuple[int, int]:
+        """One second; replicas before and after what KEDA and the HPA then decide.
+
+        `error`: the management API is away; `forgotten`: the broker has no statistics yet.
+        """
         self.now += 1
         self.ready += arrivals
         self._finish()
         self._take()
-        if not error and self.now % LAG == 0:
-            self.shown.append((self.now, self.ready, self.unacknowledged))
-            self.shown = deque(self.shown, maxlen=1)
+        if forgotten:
+            self.shown = (0, 0)
+        elif self.now % LAG == 0:
+            self.shown = (self.ready, self.unacknowledged)
         before = self.replicas
         self._decide(error)
         while len(self.busy) > self.replicas:  # it picks a busy one, where it could pick another
             self.draining.append(self.busy.pop())
         return before, self.replicas
 
-    def seen(self) -> tuple[int, int]:
-        """Ready and unacknowledged, as the management API tells them."""
-        return self.shown[-1][1:] if self.shown else (0, 0)
-
     def oldest(self) -> float:
         """Seconds that the longest of what runs has run."""
         return max((self.now - since for since in (*self.busy, *self.draining)), default=0.0)
 
     def _decide(self, error: bool) -> None:
-        ready, unacknowledged = self.seen()
+        ready, unacknowledged = self.shown
         for _ in range(2):  # where KEDA's part changes the count, the HPA's waits for the next call
             observation = Observation(
                 now=self.now,
@@ -250,14 +251,30 @@ def of_yaml(scaling: Scaling, **world: Any) -> World:
 
 traces = st.lists(
     st.tuples(
-        st.sampled_from([0, 0, 0, 1, 3, 30]),  # arrivals
-        st.sampled_from([0, 2, 7, 40]),  # seconds until the next
-        st.sampled_from([False, False, False, True]),  # the management API is away for as long
+        st.sampled_from([0, 1, 3, 30]),  # arrivals
+        st.sampled_from([2, 40, 150]),  # seconds until the next: some outlast a fallback
+        st.booleans(),  # whether the management API is away for as long
     ),
-    min_size=1,
-    max_size=12,
+    min_size=2,
+    max_size=6,
 )
-runs = st.sampled_from([1.0, 20.0, 200.0])
+
+
+def hasty() -> st.SearchStrategy[Scaling]:
+    """Scalings whose times are shorter than what runs, so that much happens in a trace."""
+    return st.builds(
+        replace,
+        scalings(),
+        min_replicas=st.sampled_from([0, 0, 1]),
+        max_replicas=st.sampled_from([None, 2, 9]),
+        cooldown=st.sampled_from([0.0, 5.0, 30.0]),
+        stabilization_window=st.sampled_from([0.0, 20.0, 60.0]),
+        polling_interval=st.sampled_from([1.0, 2.0, 7.0]),
+        target=st.sampled_from([0.5, 1.0, 4.0]),
+    )
+
+
+runs = st.sampled_from([1.0, 200.0])
 Trace = list[tuple[int, int, bool]]
 
 
@@ -270,7 +287,7 @@ def lived(world: World, trace: Trace) -> Any:
 
 
 @quick
-@given(scalings(), runs, traces)
+@given(hasty(), runs, traces)
 def test_replicas_always_stay_within_what_the_yaml_says(
     scaling: Scaling, run: float, trace: Trace
 ) -> None:
@@ -281,7 +298,7 @@ def test_replicas_always_stay_within_what_the_yaml_says(
 
 
 @quick
-@given(scalings(), runs, traces)
+@given(hasty(), runs, traces)
 def test_no_queue_goes_to_zero_while_something_unacknowledged_shows(
     scaling: Scaling, run: float, trace: Trace
 ) -> None:
@@ -293,12 +310,12 @@ def test_no_queue_goes_to_zero_while_something_unacknowledged_shows(
     for before, after, blind in lived(world, trace):
         if before and not after:
             assert not blind
-            assert world.seen() == (0, 0)
+            assert world.shown == (0, 0)
             assert world.oldest() <= LAG
 
 
 @quick
-@given(scalings(), runs, traces)
+@given(hasty(), runs, traces)
 def test_a_management_api_that_cannot_be_read_never_scales_in(
     scaling: Scaling, run: float, trace: Trace
 ) -> None:
@@ -307,7 +324,7 @@ def test_a_management_api_that_cannot_be_read_never_scales_in(
 
 
 @quick
-@given(scalings(), runs, traces)
+@given(hasty(), runs, traces)
 def test_a_target_of_one_never_has_fewer_replicas_than_busy_workers_show(
     scaling: Scaling, run: float, trace: Trace
 ) -> None:
@@ -315,24 +332,52 @@ def test_a_target_of_one_never_has_fewer_replicas_than_busy_workers_show(
     world = of_yaml(replace(scaling, target=1, tolerance=0, activation=0), run=run)
     for before, after, _ in lived(world, trace):
         if after < before:
-            assert after >= min(sum(world.seen()), before)
+            assert after >= min(sum(world.shown), before)
 
 
 @quick
-@given(scalings(), traces)
+@given(hasty(), traces)
 def test_an_empty_queue_always_comes_to_rest(scaling: Scaling, trace: Trace) -> None:
     world = of_yaml(scaling, run=1.0)
     for _ in lived(world, trace):
         pass
     world.ready, world.busy, world.draining = 0, [], []
     policy = world.policy
-    assume(policy.stabilization_window + policy.cooldown < 700)  # tests are to end, too
     rest = policy.cooldown + policy.polling_interval + LAG
     if policy.min_replicas:  # zero is KEDA's, which no window holds; the HPA comes to min
         rest = policy.stabilization_window + policy.sync_interval + LAG
     for _ in range(math.ceil(rest) + 3):
         world.step()
     assert world.replicas == policy.min_replicas
+
+
+@quick
+@given(
+    st.sampled_from([30.0, 60.0, 300.0]),  # cooldown
+    st.sampled_from([1.0, 2.0]),  # polling interval
+    st.integers(1, 6),  # messages that run
+    st.integers(0, 200),  # seconds that RabbitMQ is away
+    st.integers(0, 10),  # seconds that its statistics then read zero
+    st.integers(0, 15),  # the phase of all that
+)
+def test_a_broker_that_restarts_never_costs_busy_workers_their_place(
+    cooldown: float, polling: float, messages: int, away: int, blank: int, phase: int
+) -> None:
+    scaling = Scaling(
+        target=1, cooldown=cooldown, polling_interval=polling, stabilization_window=60
+    )
+    world = of_yaml(scaling, run=10_000)
+    world.step(messages)
+    for _ in range(100 + phase):
+        world.step()
+    busy = len(world.busy)
+    for _ in range(away):
+        world.step(error=True)
+    for _ in range(blank):
+        world.step(forgotten=True)
+    for _ in range(60):
+        world.step()
+    assert (len(world.busy), world.draining) == (busy, [])
 
 
 def test_work_that_is_longer_than_every_window_keeps_its_worker() -> None:

@@ -323,6 +323,8 @@ def test_what_may_surprise_is_noted() -> None:
     assert "up to 2 messages keep no replica" in noted(made_up(scaling=Scaling(activation=2.5)))
     assert "held to 3600 s" in noted(made_up(scaling=Scaling(stabilization_window=7200)))
     assert "HPAConfigurableTolerance" in noted(made_up(scaling=Scaling(tolerance=0.2)))
+    assert "cooldown=5: after a restart" in noted(made_up(scaling=Scaling(cooldown=5)))
+    assert noted(made_up(scaling=Scaling(cooldown=5, min_replicas=1))) == ""
     waiting = made_up(timeout=3600, scaling=Scaling(min_replicas=2, tolerance=0.2))
     assert "min_replicas=2 pods always wait" in noted(waiting)
     assert "tolerance" not in noted(waiting)  # a ScaledJob has none
