@@ -15,6 +15,10 @@ from autoscaler.readiness import is_waited_for, is_worker, readiness
 from autoscaler.refusal import Absent, ClusterError, Denied, Owned, Refused
 
 CREATOR = "lumbre-create"  # the field manager of a worker Deployment's first count
+SHARED = (
+    *("Namespace", "PriorityClass"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+)
 SAME = "unchanged"
 LEFT = "stays as it is: this account may not change it"  # what is the whole cluster's
 DELETING = 120.0  # seconds for a Job that failed to be gone
@@ -196,7 +200,7 @@ def namespace_first(objects: Sequence[Object]) -> list[Object]:
 
 def _is_shared(wanted: Object) -> bool:
     """Whether it is the whole cluster's, which an account of one namespace may not change."""
-    return wanted["kind"] in ("Namespace", "PriorityClass")
+    return bool(wanted["kind"] in SHARED)
 
 
 def _version(found: Object) -> str:

@@ -22,6 +22,7 @@ from runtime.cli import (
     calls,
     chaos,
     demo,
+    deploy,
     doctor,
     keys,
     letters,
@@ -34,7 +35,13 @@ from runtime.cli.flags import FAILED, Json, help_of, takes_settings
 from runtime.errors import LumbreError
 from runtime.settings import Settings, origin, read_settings, without_password
 
-MEASURING = ("hdrh", "matplotlib", "yaml")  # what the extra `loadtest` installs
+EXTRAS = {  # by the library that is missing: the extra that installs it
+    "hdrh": "loadtest",
+    "matplotlib": "loadtest",
+    "yaml": "loadtest",  # `lumbre deploy` has it from its own
+    "kubernetes": "cluster",
+    "urllib3": "cluster",
+}
 
 
 class Commands(TyperGroup):
@@ -47,9 +54,11 @@ class Commands(TyperGroup):
             typer.echo(f"lumbre: {error}", err=True)
             raise typer.Exit(FAILED) from None
         except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] not in MEASURING:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
                 raise
-            what = f"{error.name} is not installed: pip install 'lumbre[loadtest]'"
+            extra = "cluster" if ctx.invoked_subcommand == deploy.deploy.__name__ else extra
+            what = f"{error.name} is not installed: pip install 'lumbre[{extra}]'"
             typer.echo(f"lumbre: {what}", err=True)
             raise typer.Exit(FAILED) from None
 
@@ -193,6 +202,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         roles.declare,
         roles.migrate,
     ),
+    "Cluster": (deploy.deploy,),
     "Safety": (keys.keys,),
     "Functions": (new, calls.functions, calls.describe, calls.invoke, bake.bake),
     "Invocations": (
@@ -208,7 +218,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Measuring": (loadtest.loadtest, bench.bench, report.report, simulate.simulate),
 }
 
-GROUPS = {keys.keys: keys.app}  # commands that have commands
+GROUPS = {keys.keys: keys.app, deploy.deploy: deploy.app}  # commands that have commands
 
 app.callback(invoke_without_command=True, help=help_of(root))(root)
 for panel, commands in COMMANDS.items():

@@ -1,9 +1,11 @@
 """A small Kubernetes API server for tests: objects in memory, server-side apply, and faults.
 
 It keeps who owns which field as server-side apply does (one leaf at a time; lists are leaves),
-gives Deployments their default count, and has no controllers: tests write statuses themselves.
+gives Deployments their default count, and has no controllers: tests write statuses themselves,
+or have all be well at once (`healthy`).
 """
 
+import base64
 import copy
 import json
 import threading
@@ -30,9 +32,32 @@ NAMESPACED = {
     "rbac.authorization.k8s.io/v1": ("Role", "RoleBinding"),
     "keda.sh/v1alpha1": ("ScaledObject", "ScaledJob", "TriggerAuthentication"),
 }
-WHOLE = {"v1": ("Namespace", "Node"), "scheduling.k8s.io/v1": ("PriorityClass",)}
-PLURALS = {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"}
-PLURALS["PriorityClass"] = "priorityclasses"
+WHOLE = {
+    "v1": ("Namespace", "Node"),
+    "scheduling.k8s.io/v1": ("PriorityClass",),
+    "admissionregistration.k8s.io/v1": (
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ),
+}
+PLURALS = {
+    "Ingress": "ingresses",
+    "NetworkPolicy": "networkpolicies",
+    "PriorityClass": "priorityclasses",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+}
+DONE: dict[str, Object] = {  # statuses that controllers write once all is well
+    "StatefulSet": {"observedGeneration": 10**6, "readyReplicas": 3},
+    "Deployment": {
+        "observedGeneration": 10**6,
+        "replicas": 3,
+        "updatedReplicas": 3,
+        "availableReplicas": 3,
+    },
+    "Job": {"conditions": [{"type": "Complete", "status": "True"}]},
+    "ScaledObject": {"conditions": [{"type": "Ready", "status": "True"}]},
+    "ScaledJob": {"conditions": [{"type": "Ready", "status": "True"}]},
+}
 NAMES = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
 
 
@@ -58,6 +83,7 @@ class ApiServer:
         self.busy = 0
         self.version = ("1", "33+")
         self.unauthorized = False
+        self.healthy = False
         self._silent = threading.Event()
         self._version = 0
         self._lock = threading.RLock()
@@ -113,9 +139,21 @@ class ApiServer:
             self.objects[key] = self._stamped(copy.deepcopy(wanted), None)
             self.owners[key] = {leaf: {manager} for leaf in leaves(wanted)}
 
+    def copy_of(self, other: "ApiServer") -> None:
+        """Have in it what another has."""
+        with self._lock:
+            self.objects = copy.deepcopy(other.objects)
+            self.owners = copy.deepcopy(other.owners)
+            self._version = other._version
+
     def get(self, plural: str, name: str, namespace: str = "lumbre") -> Object:
         """An object as it is; KeyError if it is not there."""
         return self.objects[plural, namespace, name]
+
+    def secret(self, name: str) -> dict[str, str]:
+        """What a Secret holds."""
+        data = self.get("secrets", name)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def names(self, plural: str) -> list[str]:
         """The names of the objects of a plural."""
@@ -183,7 +221,9 @@ class ApiServer:
             return status(404, "NotFound", f'namespaces "{namespace}" not found')
         wanted = json.loads(body)
         if method == "POST":
-            self.add(wanted | {"metadata": wanted["metadata"] | {"namespace": namespace}})
+            self.add(
+                with_data(wanted) | {"metadata": wanted["metadata"] | {"namespace": namespace}}
+            )
             return 201, self.objects[plural, namespace, wanted["metadata"]["name"]]
         return self._applied((plural, namespace, name), wanted, query)
 
@@ -250,6 +290,8 @@ class ApiServer:
                 del owners[leaf]
         found = self._stamped(found, before)
         if query.get("dryRun") != "All":
+            if self.healthy and found["kind"] in DONE:
+                found.setdefault("status", DONE[found["kind"]])
             self.objects[key], self.owners[key] = found, owners
         return (200 if before else 201), found
 
@@ -318,6 +360,14 @@ def drop(found: Object, leaf: Leaf) -> None:
     found.pop(leaf[-1], None)
 
 
+def with_data(wanted: Object) -> Object:
+    """A Secret as it is stored: with its texts in Base64."""
+    texts = wanted.get("stringData") or {}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    kept = {name: value for name, value in wanted.items() if name != "stringData"}
+    return kept | ({"data": data} if texts else {})
+
+
 def conflict(conflicts: list[tuple[Leaf, str]]) -> tuple[int, Object]:
     """The Status of a conflict of server-side apply."""
     causes = [
@@ -341,6 +391,8 @@ def status(code: int, reason: str, message: str) -> tuple[int, Object]:
 def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer is one packet: two would wait for each other's acknowledgement
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
