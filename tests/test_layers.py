@@ -216,6 +216,7 @@ FLOORS: list[set[str]] = [
     {"deploy.gateway", "deploy.network", "deploy.recorder"},
     {"deploy.jobs", "deploy.monitoring", "deploy.route"},
     {"deploy.credentials", "deploy.platform"},
+    {"deploy.bundle"},
     {f"loadtest.demo{m}" for m in ("", ".browser", ".node", ".program", ".speedup")},
     {"runtime.cli.client", "runtime.cli.scaffold", "runtime.cli.terminal", "runtime.cli.flags"},
     {f"runtime.cli.{m}" for m in ("comparing", "following", "reference", "simulation")},
