@@ -110,7 +110,9 @@ def write_folder(bundle: Mapping[str, Iterable[Object]], folder: Path, head: str
     earlier = {path for path in folder.glob("**/*.yaml") if _is_own(path)}
     for path in texts:
         if path.exists() and path not in earlier:
-            raise ConfigurationError(f"{path} is there and not Lumbre's: move it, or name another folder")
+            raise ConfigurationError(
+                f"{path} is there and not Lumbre's: move it, or name another folder"
+            )
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
