@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -407,6 +408,26 @@ def test_without_docker_and_podman_it_is_said_what_to_do(engine: Path) -> None:
         done, calls = run(script, engine=engine, path=str(bare))
         assert (done.returncode, calls) == (1, [])
         assert re.search(r"neither docker nor podman: install|needs Docker or Podman", done.stderr)
+
+
+def test_one_command_makes_secrets_and_images_and_starts_what_is_asked_for(
+    engine: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "deploy" / "scripts", tmp_path / "deploy" / "scripts")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    start = str(tmp_path / "deploy" / "scripts" / "start_compose.sh")
+    done, calls = run(start, "--gpu", "--metrics", engine=engine, LUMBRE_PORT="8123")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "deploy" / "secrets" / "lumbre.env").is_file()
+    built = [call for call in calls if call.startswith("docker build")]
+    assert [re.findall(r"--tag (\S+)", call)[0] for call in built] == [
+        *("lumbre:gateway", "lumbre:cpu", "lumbre:cuda"),
+    ]
+    assert calls[-1] == (
+        "docker compose --file deploy/compose.yaml --profile gpu --profile metrics"
+        " up --detach --wait"
+    )
+    assert "http://127.0.0.1:8123" in done.stdout
 
 
 def test_the_script_for_windows_hands_over_to_the_one_for_linux() -> None:
