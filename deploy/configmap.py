@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from deploy.devices import held_to_devices
 from deploy.namespace import PLATFORM
 from deploy.pod import CONFIG, Object, labels, management_url, metadata, settings
 from deploy.values import Values
@@ -27,6 +28,6 @@ def configmap(specs: Sequence[FunctionSpec], values: Values) -> list[Object]:
 
 def gateway_settings(specs: Sequence[FunctionSpec], values: Values) -> dict[str, str]:
     """The settings of all pods, and which devices KEDA can start workers on: a gateway asks."""
-    there = {device for spec in specs for device in spec.devices}
+    there = {device for spec in held_to_devices(specs, values) for device in spec.devices}
     devices = [device for device in DEVICES if device in there]
     return settings(values) | {"LUMBRE_DEVICES": ",".join(devices or DEVICES)}
