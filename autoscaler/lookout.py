@@ -69,8 +69,8 @@ class Lookout:
             if now.failed:
                 raise ClusterError(f"{identity} failed: {why}{self._log(identity)}")
             if now.done:
-                del left[identity]
-                self._progress.step(f"{phase}: {identity} is ready")
+                if left.pop(identity):  # it was waited for
+                    self._progress.step(f"{phase}: {identity} is ready")
             else:
                 left[identity] = why
 

@@ -102,12 +102,7 @@ class Rollout:
     def _try(self, wanted: Object, identity: Identity) -> str:
         before = self._before(wanted, identity)
         after = self._send(wanted, dry_run=True)
-        if after is None:
-            return SAME
-        if before is None:
-            return "created"
-        # A dry run stores nothing, so its version says nothing.
-        return SAME if content(before) == content(after) else "changed"
+        return SAME if after is None else _what_happened(before, after)
 
     def _apply(self, wanted: Object, identity: Identity) -> str:
         before = self._before(wanted, identity)
@@ -117,11 +112,7 @@ class Rollout:
             self._create_at_zero(wanted)
             return "created"
         after = self._send(wanted)
-        if after is None:
-            return LEFT
-        if before is None:
-            return "created"
-        return SAME if _version(before) == _version(after) else "changed"
+        return LEFT if after is None else _what_happened(before, after)
 
     def _before(self, wanted: Object, identity: Identity) -> Object | None:
         try:
@@ -203,5 +194,8 @@ def _is_shared(wanted: Object) -> bool:
     return bool(wanted["kind"] in SHARED)
 
 
-def _version(found: Object) -> str:
-    return str(found["metadata"].get("resourceVersion"))
+def _what_happened(before: Object | None, after: Object) -> str:
+    """Versions say nothing of it: controllers write statuses meanwhile, and a dry run has none."""
+    if before is None:
+        return "created"
+    return SAME if content(before) == content(after) else "changed"

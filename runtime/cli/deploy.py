@@ -1,103 +1,44 @@
 """`lumbre deploy`: functions as objects of Kubernetes, and a cluster to apply them to."""
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from runtime.cli.deploy_flags import (
+    Context,
+    DryRun,
+    Everything,
+    Force,
+    Gateway,
+    InNamespace,
+    Kubeconfig,
+    Patience,
+    Place,
+    Prune,
+    Timeout,
+    Yes,
+    takes_inputs,
+)
 from runtime.cli.deployment import Inputs
 from runtime.cli.flags import FAILED, Json, help_of
 from runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from autoscaler.cluster import Cluster
-    from autoscaler.identity import Object
+    from autoscaler.identity import Identity, Object
+    from autoscaler.lookout import Progress
+    from autoscaler.rollout import Rollout
     from deploy.credentials import Credential
     from deploy.values import Values
+    from runtime.function import FunctionSpec
 
 DIFFERS = 3  # exit code of `diff` where an apply would change something
 APPLYING = 900.0  # seconds that `apply` waits, unless told otherwise
-
-Folders = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="FOLDER", help="Folders of functions; none is LUMBRE_FUNCTIONS."),
-]
-Overlay = Annotated[
-    str,
-    typer.Option(
-        "--overlay", metavar="NAME", help="dev: one node, such as kind. production: several."
-    ),
-]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("--values", metavar="FILE", help="Values above the overlay's; may be repeated."),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="One value, above those; may be repeated."),
-]
-InNamespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="The values' namespace.")
-]
-Trigger = Annotated[
-    str | None,
-    typer.Option("--trigger", metavar="KIND", help="What wakes workers: rabbitmq, or push."),
-]
-GpuCount = Annotated[
-    int | None,
-    typer.Option("--gpus", min=0, metavar="N", help="The GPUs of all nodes (gpus.count)."),
-]
-WorkerCommand = Annotated[
-    str | None,
-    typer.Option("--worker-command", metavar="WORDS", help="Run instead of the image's `lumbre`."),
-]
-FromCatalog = Annotated[
-    Path | None,
-    typer.Option("--catalog", metavar="FILE", help="Functions as `lumbre bake` wrote them."),
-]
-Place = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE|FOLDER",
-        help="A file, or a folder with a kustomization.yaml; not said is standard output.",
-    ),
-]
-Context = Annotated[
-    str | None, typer.Option("--context", metavar="NAME", help="A context of the kubeconfig.")
-]
-Kubeconfig = Annotated[
-    Path | None,
-    typer.Option("--kubeconfig", metavar="FILE", help="Instead of KUBECONFIG, or ~/.kube/config."),
-]
-DryRun = Annotated[
-    str | None,
-    typer.Option("--dry-run", metavar="server", help="Let the cluster check it; change nothing."),
-]
-Timeout = Annotated[
-    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait no longer.")
-]
-Prune = Annotated[
-    bool,
-    typer.Option("--prune", help="Delete what an earlier apply made and is no longer rendered."),
-]
-Force = Annotated[
-    bool, typer.Option("--force-conflicts", help="Take fields that others have changed.")
-]
-Gateway = Annotated[
-    str | None,
-    typer.Option("--gateway", metavar="URL", help="Ask a gateway as well, for live backlogs."),
-]
-Everything = Annotated[
-    bool, typer.Option("--all", help="Volumes, Secrets and the namespace, too: all data is lost.")
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def deploy() -> None:
@@ -114,46 +55,6 @@ def deploy() -> None:
       lumbre deploy diff --overlay production --values cluster.yaml
       lumbre deploy delete
     """
-
-
-def takes_inputs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags that say what is deployed; it gets them as its first argument."""
-    own = list(inspect.signature(command).parameters.values())[1:]
-    shared = list(inspect.signature(_inputs).parameters.values())
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        inputs = _inputs(**{each.name: given.pop(each.name) for each in shared})
-        command(inputs, **given)
-
-    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in [*shared, *own]]
-    vars(wrapped).update(__signature__=inspect.Signature(keyword))
-    wrapped.__annotations__ = {each.name: each.annotation for each in keyword}
-    return wrapped
-
-
-def _inputs(
-    overlay: Overlay,
-    folders: Folders = None,
-    values: Files = None,
-    sets: Sets = None,
-    namespace: InNamespace = None,
-    trigger: Trigger = None,
-    gpus: GpuCount = None,
-    worker_command: WorkerCommand = None,
-    catalog: FromCatalog = None,
-) -> Inputs:
-    return Inputs(
-        folders or (),
-        catalog,
-        overlay,
-        values or (),
-        sets or (),
-        namespace,
-        trigger,
-        gpus,
-        worker_command,
-    )
 
 
 @takes_inputs
@@ -193,7 +94,7 @@ def apply(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     dry_run: DryRun = None,
-    timeout: Timeout = APPLYING,
+    timeout: Patience = APPLYING,
     prune: Prune = False,
     force_conflicts: Force = False,
 ) -> None:
@@ -219,26 +120,23 @@ def apply(
         raise typer.BadParameter("it is server: the cluster checks it", param_hint="--dry-run")
     values = inputs.values()
     specs = inputs.specs()
-    with _asking(values.namespace, context, kubeconfig) as cluster:
+    with _asking(values.namespace, context, kubeconfig) as cluster, shown_progress() as progress:
         values, phases = _fitting(cluster, specs, values)
-        lacking = missing(cluster, values)
         wanted = _flat(phases)
+        lacking = missing(cluster, values)
         old = leftovers(cluster, wanted)
-        with shown_progress() as progress:
-            rollout = Rollout(cluster, progress, timeout=timeout or APPLYING, force=force_conflicts)
-            tried = rollout.try_out(wanted)
-            if dry_run:
-                for identity, how in tried.items():
-                    progress.step(f"{identity} would be {how}")
-                for credential in lacking:
-                    progress.step(f"Secret {credential.name} would be created")
-                _tell_old(old, "would be deleted" if prune else "no longer rendered")
-                return
-            _make_ready(cluster, rollout, phases, values, lacking)
-            rollout.apply(phases)
-            if prune:
-                remove(cluster, old, progress, timeout=timeout)
-        _tell_old(() if prune else old, "no longer rendered: --prune deletes it")
+        rollout = Rollout(cluster, progress, timeout=timeout, force=force_conflicts)
+        tried = rollout.try_out(wanted)
+        if dry_run:
+            _tell_plan(progress, tried, lacking)
+            _tell_old(old, "would be deleted" if prune else "no longer rendered")
+            return
+        _make_ready(cluster, rollout, phases, values, lacking)
+        rollout.apply(phases)
+        if prune:
+            remove(cluster, old, progress)
+        else:
+            _tell_old(old, "no longer rendered: --prune deletes it")
 
 
 @takes_inputs
@@ -366,7 +264,7 @@ def _asking(namespace: str, context: str | None, kubeconfig: Path | None) -> "It
 
 
 def _fitting(
-    cluster: "Cluster", specs: Sequence[Any], values: "Values"
+    cluster: "Cluster", specs: "Sequence[FunctionSpec]", values: "Values"
 ) -> "tuple[Values, dict[str, list[Object]]]":
     """The objects for this cluster's GPUs; refused where it lacks what they need."""
     from autoscaler.requirements import check_kinds, offered, warnings
@@ -395,7 +293,7 @@ def _fitting(
 
 def _make_ready(
     cluster: "Cluster",
-    rollout: Any,
+    rollout: "Rollout",
     phases: "Mapping[str, Sequence[Object]]",
     values: "Values",
     lacking: "Sequence[Credential]",
@@ -422,12 +320,21 @@ def _flat(phases: "Mapping[str, Sequence[Object]]") -> "list[Object]":
     return [each for objects in phases.values() for each in objects]
 
 
-def _note_surprises(specs: Sequence[Any], values: "Values") -> None:
+def _note_surprises(specs: "Sequence[FunctionSpec]", values: "Values") -> None:
     from deploy.workload import notes
     from runtime.cli import session
 
     for note in notes(specs, values):
         session.note(f"note: {note}")
+
+
+def _tell_plan(
+    progress: "Progress", tried: "Mapping[Identity, str]", lacking: "Sequence[Credential]"
+) -> None:
+    for identity, how in tried.items():
+        progress.step(f"{identity} would be {how}")
+    for credential in lacking:
+        progress.step(f"Secret {credential.name} would be created")
 
 
 def _tell_old(objects: "Sequence[Object]", what: str) -> None:
@@ -439,8 +346,6 @@ def _tell_old(objects: "Sequence[Object]", what: str) -> None:
 
 def _confirm(objects: "Sequence[Object]", where: str, yes: bool, *, everything: bool) -> None:
     """Ask, unless it was answered; without a terminal there is nobody to ask."""
-    import sys
-
     from runtime.cli import session
 
     data = ", with all data that is in them," if everything else ""

@@ -193,8 +193,8 @@ def test_everything_is_applied_and_doing_it_again_changes_nothing(
 ) -> None:
     first = first_apply[1]
     api.copy_of(first_apply[0])
-    assert "stores: StatefulSet lumbre-postgres is ready" in first.out
-    assert "functions: ScaledObject quick-gpu is ready" in first.out
+    assert "stores: StatefulSet lumbre-postgres created" in first.out
+    assert "functions: ScaledObject quick-gpu created" in first.out
     phases = [line.partition(":")[0] for line in first.out.splitlines()]
     assert list(dict.fromkeys(phases)) == [
         *("foundation", "stores", "jobs", "services", "functions")
@@ -361,6 +361,17 @@ def test_status_tells_how_each_function_stands(deployed: ApiServer) -> None:
         ("slow", "cpu"),
     ]
     assert views[1]["desired"] == 2 and views[2]["kind"] == "ScaledJob"
+
+
+def test_status_asks_a_gateway_for_live_backlogs(deployed: ApiServer) -> None:
+    depth = {"ready": 41, "unacknowledged": 1, "dead": 0}
+    waiting = {"cause": "at_max", "detail": "all 4 GPU slots are in use by other functions"}
+    quick = {"name": "quick", "backlog": {"gpu": depth}, "waiting": {"gpu": waiting}}
+    deployed.extra["/functions"] = {"items": [quick], "next": None}
+    views = json.loads(lumbre("status", "--gateway", deployed.url, "--json").out)
+    assert views[1]["backlog"] == 42
+    assert views[1]["waiting"] == waiting["detail"]
+    assert views[0]["backlog"] is None
 
 
 # ── delete ────────────────────────────────────────────────────────────────────────────────────
