@@ -102,20 +102,22 @@ class GpuSlots:
     def __init__(self, machine: Machine) -> None:
         indexes = [gpu.index for gpu in machine.gpus] or [SIMULATED]
         self._free = [indexes[i % len(indexes)] for i in range(machine.gpu_slots)]
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: dict[Callable[[], None], bool] = {}  # and whether it is first
 
     def take(self) -> str | None:
         """A GPU index, spread over the GPUs; None when all slots are taken."""
         return self._free.pop(0) if self._free else None
 
     def give_back(self, index: str) -> None:
-        """Free a slot, and call whoever has waited for one, first come, first served."""
+        """Free a slot, and call whoever has waited for one, first come, first served.
+
+        Those who have none come before those who want another one.
+        """
         self._free.append(index)
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
+        waiting, self._waiting = self._waiting, {}
+        for callback in sorted(waiting, key=lambda callback: not waiting[callback]):
             callback()
 
-    def wait(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called once when a slot is free."""
-        if callback not in self._waiting:
-            self._waiting.append(callback)
+    def wait(self, callback: Callable[[], None], *, first: bool) -> None:
+        """Have `callback` called once when a slot is free; `first` where it has none yet."""
+        self._waiting[callback] = first

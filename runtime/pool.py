@@ -456,10 +456,12 @@ class Pool:
             return
         if self.failed_starts:
             missing = 1  # one at a time until one lives
+        before = self.counts().running, self.starved
         for _ in range(missing):
             if not self._start():
                 break
-        self.on_change(self)
+        if (self.counts().running, self.starved) != before:
+            self.on_change(self)  # else who looks again at each change would look for ever
 
     def _fill_later(self) -> None:
         self._retry_start = None
@@ -470,7 +472,7 @@ class Pool:
         gpu = self._slots.take() if self.device == "gpu" else None
         self.starved = self.device == "gpu" and gpu is None
         if self.starved:
-            self._slots.wait(self._fill)
+            self._slots.wait(self._fill, first=not self.counts().running)
             self.on_starved(self)
             return False
         where = f"{self.device}-{SIMULATED}" if gpu == SIMULATED else self.device

@@ -15,9 +15,13 @@ from runtime.gpu_memory import GpuMemory
 from runtime.lifeline import ReplicaLife
 from runtime.model import Device, PoolState
 from runtime.pool import Pool, Reporter
+from runtime.process import State
+from runtime.tenure import Tenure, first_to_go
 from runtime.zygote import Zygote
 
 Key = tuple[str, Device]
+
+LOOK_AGAIN = 0.1  # seconds, at least, until it is looked again who may give up a GPU slot
 
 
 class Worker:
@@ -44,6 +48,7 @@ class Worker:
         self._zygote = zygote
         self._machine = machine
         self._slots = GpuSlots(machine)
+        self._looking: dict[str, asyncio.TimerHandle] = {}  # for a slot, by queue
         self._gpu_memory = GpuMemory() if machine.gpus else None
         self._order: dict[str, Any] = {"blobs": blobs, "max_result": max_result}
 
@@ -119,24 +124,35 @@ class Worker:
 
     async def drain(self, grace: float) -> None:
         """Finish what runs, within `grace` seconds, and end every replica."""
+        for looking in self._looking.values():
+            looking.cancel()
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
         if self._gpu_memory:
             await self._gpu_memory.close()
 
     def _make_room(self, starved: Pool) -> None:
-        """Have another pool give up a GPU slot for one that has none.
+        """Have another pool give up a GPU slot for one that has none; `runtime.tenure` says who.
 
-        An idle replica only waits out its cooldown; a pool with several busy ones can spare one.
+        Where none may be taken yet, it is looked again when one may.
         """
-        if starved.counts().running:
+        if starved.counts().running or not starved.wanted:
             return
         others = [p for p in self.pools.values() if p.device == "gpu" and p is not starved]
         if any(p.counts().draining for p in others):
             return  # a slot is about to be free
-        idle = [p for p in others if p.counts().ready]
-        several = [p for p in others if p.counts().running > 1]
-        for pool in (idle or several)[:1]:
-            pool.yield_slot()
+        now = time.time()
+        tenures = [tenure for pool in others for tenure in _tenures(pool)]
+        if goes := first_to_go(tenures, now):
+            self.pools[goes.function, "gpu"].yield_slot()
+            return
+        due = min((tenure.due_at for tenure in tenures), default=now)
+        self._look_again(starved, max(due - now, LOOK_AGAIN))
+
+    def _look_again(self, starved: Pool, delay: float) -> None:
+        if looking := self._looking.get(starved.queue):
+            looking.cancel()
+        loop = asyncio.get_running_loop()
+        self._looking[starved.queue] = loop.call_later(delay, self._make_room, starved)
 
     def _threads(self, spec: FunctionSpec, device: Device) -> int:
         """Threads of one replica: asked for, or a fair share of the cores."""
@@ -144,3 +160,16 @@ class Worker:
             return spec.resources.cpu
         replicas = self._machine.max_replicas(device, spec.scaling[device].max_replicas)
         return max(1, self._machine.cores // max(1, replicas))
+
+
+def _tenures(pool: Pool) -> list[Tenure]:
+    """How those of its replicas that are ready hold their GPU slots."""
+    found = []
+    for process in pool.replicas:
+        if process.state is State.READY and process.ready_at is not None:
+            last = process.lifeline.segments()[-1]
+            idle_since = last.start if last.state == "ready" and not process.jobs else None
+            start = process.ready_at - process.spawned_at
+            spare = pool.counts().running > 1
+            found.append(Tenure(pool.spec.name, process.ready_at, start, idle_since, spare))
+    return found

@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
         "runtime.finding",
         "runtime.estimate",
         "runtime.fitness",
+        "runtime.tenure",
     },
     {"runtime.ndjson", "runtime.formula", "runtime.lifeline", "runtime.scopes", "runtime.throttle"},
     {"runtime.cost"},

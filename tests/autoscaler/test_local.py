@@ -1,6 +1,8 @@
 """Replicas follow the backlog on this machine: 0 → 1 → n → 0, each change with its reason."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.console.stage import spec
 from tests.support import NodeFactory, RunningNode, eventually
 
 FUNCTIONS = Path(__file__).parent / "scaled_functions"
+STEADY = 4.0  # seconds of steady use
 ASYNC = {"Prefer": "respond-async"}
 
 
@@ -29,6 +32,12 @@ def replicas(node: RunningNode, function: str, device: str = "cpu") -> dict[str,
 def running(node: RunningNode, function: str, device: str = "cpu") -> int:
     counts = replicas(node, function, device)
     return counts["starting"] + counts["ready"] + counts["busy"]
+
+
+def cold_starts(node: RunningNode, function: str) -> int:
+    line = f'lumbre_cold_starts_total{{device="gpu",function="{function}"}} '
+    lines = node.client.get("/metrics").text.splitlines()
+    return sum(int(float(text.removeprefix(line))) for text in lines if text.startswith(line))
 
 
 def decisions(node: RunningNode, function: str) -> list[dict[str, Any]]:
@@ -90,6 +99,27 @@ def test_gpu_replicas_never_outnumber_the_slots_and_both_functions_get_their_tur
 
     eventually(all_done, within=30)
     assert max(seen) == 2
+
+
+def test_functions_in_steady_use_do_not_take_slots_from_one_another_all_the_time(
+    node: RunningNode,
+) -> None:
+    """Three that share two slots: each has its turn, and keeps it for a while."""
+    functions = ("first_on_gpu", "second_on_gpu", "third_on_gpu")
+    before = sum(cold_starts(node, function) for function in functions)
+    until = time.monotonic() + STEADY
+
+    def use(function: str) -> int:
+        calls = 0
+        while calls == 0 or time.monotonic() < until:
+            assert node.client.post(f"/invoke/{function}?seconds=0.01").status_code == 200
+            calls += 1
+        return calls
+
+    with ThreadPoolExecutor(3) as threads:
+        assert all(threads.map(use, functions))
+    starts = sum(cold_starts(node, function) for function in functions) - before
+    assert 3 <= starts <= 8  # and 13 to 40 where each took one as soon as its owner paused
 
 
 def test_a_simulated_gpu_says_so_wherever_it_shows(node: RunningNode) -> None:

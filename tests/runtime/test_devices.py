@@ -1,5 +1,6 @@
 """GPUs are found without CUDA, and slots are never given out twice."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,19 @@ def test_who_waits_for_a_slot_is_called_once_when_there_is_one() -> None:
     def first() -> None:
         called.append("first")
 
-    slots.wait(first)
-    slots.wait(first)
+    slots.wait(first, first=True)
+    slots.wait(first, first=True)
     slots.give_back(index)
     slots.give_back("0")
     assert called == ["first"]
+
+
+def test_who_has_no_slot_is_called_before_who_wants_another_one() -> None:
+    slots = GpuSlots(Machine(2, 1, (Gpu("0", "g", 1),), False, ("cpu", "gpu"), 1))
+    called: list[str] = []
+    callbacks = {name: partial(called.append, name) for name in ("more", "one", "two", "none")}
+    for name in ("more", "one", "two", "none"):
+        slots.wait(callbacks[name], first=name != "more")
+    slots.wait(callbacks["one"], first=True)  # again: it keeps its place
+    slots.give_back("0")
+    assert called == ["one", "two", "none", "more"]

@@ -34,3 +34,10 @@ def second_on_gpu(seconds: float = 0.1) -> float:
     """Want the same slots."""
     time.sleep(seconds)
     return seconds
+
+
+@function(devices=("gpu",), scaling={"gpu": QUICK})
+def third_on_gpu(seconds: float = 0.1) -> float:
+    """Want the same slots."""
+    time.sleep(seconds)
+    return seconds
