@@ -197,7 +197,7 @@ def status(
     views = [asdict(each) for each in found]
     if gateway:
         with session.asking(gateway, json) as node:
-            views = with_gateway(views, list(node.pages("/functions")))
+            views = with_gateway(views, node.get("/functions")["items"])
     if json:
         session.print_json(views)
     elif not views:
