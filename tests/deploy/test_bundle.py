@@ -144,6 +144,40 @@ def test_every_port_that_is_named_is_one_of_the_pods(name: str) -> None:
 
 
 @each_variant
+def test_every_port_that_a_policy_opens_is_one_of_the_pods(name: str) -> None:
+    found = [*templates(objects(name))]
+    for policy in kind(name, "NetworkPolicy"):
+        labels = policy["spec"]["podSelector"].get("matchLabels", {})
+        if not labels or is_operators(policy["spec"]["podSelector"]):
+            continue
+        opened = {
+            port["port"] for rule in policy["spec"].get("ingress", ()) for port in rule["ports"]
+        }
+        pods = behind(labels, found)
+        assert pods, policy["metadata"]["name"]
+        for template in pods:
+            ports = {
+                port["containerPort"]
+                for each in containers(template)
+                for port in each.get("ports", ())
+            }
+            assert opened <= ports, policy["metadata"]["name"]
+
+
+@each_variant
+def test_every_url_within_the_cluster_is_that_of_a_service_and_its_port(name: str) -> None:
+    if variant(name).broker.kind == "operator":
+        return  # whose Service has these ports
+    there = {
+        f"{each['metadata']['name']}.lumbre.svc:{port['port']}"
+        for each in kind(name, "Service")
+        for port in each["spec"]["ports"]
+    }
+    named = {*re.findall(r"[a-z-]+\.lumbre\.svc:\d+", as_stream(objects(name)))}
+    assert named <= there and bool(named) is (variant(name).broker.kind == "pod")
+
+
+@each_variant
 def test_every_monitor_finds_a_service_or_a_pod_and_its_port(name: str) -> None:
     found = [*templates(objects(name))]
     for monitor in kind(name, "ServiceMonitor"):

@@ -147,7 +147,8 @@ def test_everybody_may_ask_dns_and_nobody_else_by_udp(component: str) -> None:
     for protocol in ("UDP", "TCP"):
         assert passes(policies, own(component), DNS, 53, protocol)
         assert passes(policies, own(component), "169.254.20.10", 53, protocol)
-        assert not passes(policies, own(component), STRANGER, 53, protocol)
+        for nobody in (STRANGER, *OUTSIDE, PRIVATE):
+            assert not passes(policies, own(component), nobody, 53, protocol)
     assert not passes(policies, own(component), DNS, 443) or component == "worker"
 
 
