@@ -281,6 +281,7 @@ class Pool:
         """The replica to give a job to: the least loaded, but very short jobs go together.
 
         Waking a second process costs more than a fraction of a millisecond spent behind others.
+        One that fails time after time comes last, so that others can show whether it is to blame.
         """
         ready = [p for p in self.replicas if p.state is State.READY]
         if len(ready) < 2:
@@ -288,9 +289,10 @@ class Pool:
         if self._pipeline > 1:
             for process in ready:
                 load = len(process.jobs)
-                if load < self._pipeline and load * self._typical < TOGETHER:
+                short = load < self._pipeline and load * self._typical < TOGETHER
+                if short and process.conduct.in_a_row < IN_A_ROW:
                     return process
-        return min(ready, key=lambda p: len(p.jobs))
+        return min(ready, key=lambda p: (len(p.jobs), p.conduct.in_a_row >= IN_A_ROW))
 
     def _hand_over(self, process: ReplicaProcess, deliveries: list[Delivery]) -> None:
         self.active = True
@@ -662,6 +664,7 @@ class Pool:
         busy = [process for process in self.replicas if process.jobs]
         for process in busy:
             self._watch_one(process)
+        self.judge()
         self._tick = asyncio.get_running_loop().call_later(TICK, self._watch) if busy else None
 
     def _memory_limit(self) -> int:

@@ -874,3 +874,58 @@ async def test_of_a_crash_loop_only_so_many_are_remembered(
         bench.pool.replace(bench.pool.spec)
         await until(lambda: [life.state for life in living(bench)] == ["ready"])
     assert len(await ended(bench, 3)) == 3
+
+
+# ── who is to blame ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("burst", [1, 8, 40])
+async def test_a_replica_that_alone_fails_is_taken_out_however_calls_come(
+    start: Start, tmp_path: Path, burst: int
+) -> None:
+    """Also where all of them would fit into its hands, and no other would be asked."""
+    bench = await start("fails_here", "blamed", replicas=2)
+    broken = bench.pool.replicas[0]
+    (tmp_path / "broken").write_text(f"{broken.pid}")
+    while broken in bench.pool.replicas:
+        await bench.outcomes([bench.publish(folder=str(tmp_path)) for _ in range(burst)])
+    ended = [life for life in bench.pool.lives() if life.name == broken.name]
+    assert ended[0].ending and ended[0].ending.startswith("taken out: it failed ")
+    await until(lambda: bench.pool.counts().ready == 2)
+    after = [bench.publish(folder=str(tmp_path)) for _ in range(20)]
+    assert {o.status for o in await bench.outcomes(after)} == {Status.SUCCEEDED}
+    assert all(error(o).type == "RuntimeError" for o in bench.told.outcomes.values() if o.error)
+
+
+async def test_what_waits_in_a_replica_that_is_taken_out_is_run_by_another_once(
+    start: Start,
+) -> None:
+    bench = await start("quick", replicas=2, timeout=5.0)
+    while bench.pool._pipeline < 16:
+        await bench.outcomes([bench.publish() for _ in range(40)])
+    first = bench.publish(action="sleep", seconds=1.5)
+    holder = await bench.taken(first)
+    await until(lambda: holder.running() is holder.jobs[0])
+    ids = [bench.publish() for _ in range(12)]
+    await until(lambda: len(holder.jobs) > 1)
+    waiting = {id for job in holder.jobs for id in job.leases} - {first}
+    served = sum(p.served for p in bench.pool.replicas if p is not holder)
+    bench.pool._let_go(holder, "taken out: by a test")
+    bench.pool._take_back(holder)
+    bench.pool._set_capacity()
+    assert {o.status for o in await bench.outcomes(ids)} == {Status.SUCCEEDED}
+    assert waiting and first not in bench.told.outcomes
+    others = sum(p.served for p in bench.pool.replicas if p is not holder) - served
+    assert others == len(ids), "some of them ran twice, or here"
+    assert {bench.told.finals[id].attempt for id in ids} == {1}
+    assert (await bench.outcome(first)).status is Status.SUCCEEDED
+    await until(lambda: holder not in bench.pool.replicas)
+
+
+async def test_a_function_that_dies_everywhere_takes_nobody_out(start: Start) -> None:
+    bench = await start("quick", replicas=2, max_attempts=1)
+    ids = [bench.publish(action="die") for _ in range(14)]
+    assert {o.status for o in await bench.outcomes(ids)} == {Status.DEAD}
+    endings = [life.ending for life in bench.pool.lives() if life.ending]
+    assert endings and not any("taken out" in ending for ending in endings)
+    await until(lambda: any(p.conduct.in_a_row for p in bench.pool.replicas))
