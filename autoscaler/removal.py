@@ -73,7 +73,7 @@ def _why(cluster: Cluster, found: Object) -> str:
         return f"{len(pods)} pods finish what they run"
     waits = [each for each in now["metadata"].get("finalizers") or () if "/" in each or "." in each]
     if any("keda" in each for each in waits):
-        return "KEDA's operator has not released it: is it running?"
+        return "waits for KEDA's operator to release it"
     return f"waits for {', '.join(waits)}" if waits else "it is being deleted"
 
 

@@ -97,7 +97,8 @@ class Standings:
         )
         if target is None:
             return replace(standing, waiting=f"its Deployment {name} is not there: apply it again")
-        return replace(standing, waiting=why_waiting(standing, scaled, _pods_of(scaled, pods)))
+        own = _pods_of(scaled, pods)
+        return replace(standing, waiting=why_waiting(standing, scaled, own, _trouble(events, name)))
 
     def _of_job(self, scaled: Object, pods: list[Object], events: list[Object]) -> Standing:
         own = [each for each in _pods_of(scaled, pods) if not _is_over(each)]
@@ -112,7 +113,8 @@ class Standings:
             conditions=_conditions(scaled),
             last_decision=_last(events, {scaled["metadata"]["name"]}),
         )
-        return replace(standing, waiting=why_waiting(standing, scaled, own))
+        trouble = _trouble(events, scaled["metadata"]["name"])
+        return replace(standing, waiting=why_waiting(standing, scaled, own, trouble))
 
     def _named(self, api_version: str, kind: str, name: str) -> Object | None:
         metadata = {"name": name}
@@ -121,6 +123,8 @@ class Standings:
 
     def _backlog(self, scaled: Object, hpa: Object | None) -> float | None:
         """From KEDA's metrics API, which reads it just now; else what the HPA last saw."""
+        if _is_unread(scaled):  # what is told then is the fallback, or of long ago
+            return None
         for metric in scaled.get("status", {}).get("externalMetricNames") or ():
             if self._has_metrics:
                 try:
@@ -136,21 +140,28 @@ class Standings:
         return sum(quantity(item["value"]) for item in items) if items else None
 
 
-def why_waiting(standing: Standing, scaled: Object, pods: Sequence[Object]) -> str | None:
-    """The first reason why messages of a function may wait; None where there is none."""
-    return next(_reasons(standing, scaled, pods), None)
+def why_waiting(
+    standing: Standing, scaled: Object, pods: Sequence[Object], trouble: str = ""
+) -> str | None:
+    """The first reason why messages of a function may wait; None where there is none.
+
+    `trouble` is what KEDA said last of a reading that failed.
+    """
+    return next(_reasons(standing, scaled, pods, trouble), None)
 
 
-def _reasons(standing: Standing, scaled: Object, pods: Sequence[Object]) -> Iterator[str]:
+def _reasons(
+    standing: Standing, scaled: Object, pods: Sequence[Object], trouble: str
+) -> Iterator[str]:
     ready = condition(scaled, "Ready")
     if holds(scaled, "Paused"):
         said = condition(scaled, "Paused").get("message", "")
         yield f"paused: {said}".removesuffix(": ")
+    if _is_unread(scaled):
+        what = "the fallback counts" if holds(scaled, "Fallback") else "replicas stay as they are"
+        yield f"the backlog cannot be read, and {what}: {trouble}".removesuffix(": ")
     if ready.get("status") in ("False", "Unknown"):
         yield f"KEDA cannot scale it: {ready.get('reason')}: {ready.get('message')}"
-    if holds(scaled, "Fallback"):
-        said = condition(scaled, "Fallback").get("message", "")
-        yield f"the backlog cannot be read, and the fallback counts: {said}".removesuffix(": ")
     whys = troubles(each for each in pods if not each["metadata"].get("deletionTimestamp"))
     missing = standing.desired - standing.ready
     if missing > 0:
@@ -160,6 +171,22 @@ def _reasons(standing: Standing, scaled: Object, pods: Sequence[Object]) -> Iter
         yield "a first replica is about to start: KEDA has yet to look at the queue"
     if standing.backlog and standing.backlog > standing.desired >= standing.at_most:
         yield f"all {standing.at_most} replicas that may run are there"
+
+
+def _is_unread(scaled: Object) -> bool:
+    """Whether KEDA's last reading of the backlog failed."""
+    health = (scaled.get("status", {}).get("health") or {}).values()
+    failing = any(each.get("status") == "Failing" for each in health)
+    return failing or holds(scaled, "Fallback")
+
+
+def _trouble(events: Sequence[Object], name: str) -> str:
+    """What KEDA said of the last reading that failed; events come in order."""
+    for event in reversed(events):
+        about = event.get("involvedObject", {})
+        if about.get("name") == name and event.get("reason") == "KEDAScalerFailed":
+            return str(event.get("message", ""))
+    return ""
 
 
 def _function(scaled: Object) -> tuple[str, str]:

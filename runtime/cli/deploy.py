@@ -110,7 +110,6 @@ def apply(
       lumbre deploy apply --overlay production --values cluster.yaml --dry-run=server
       lumbre deploy apply --overlay production --context prod --prune --timeout 1800
     """
-    from autoscaler.inventory import leftovers
     from autoscaler.removal import remove
     from autoscaler.rollout import Rollout
     from deploy.credentials import missing
@@ -124,7 +123,7 @@ def apply(
         values, phases = _fitting(cluster, specs, values)
         wanted = _flat(phases)
         lacking = missing(cluster, values)
-        old = leftovers(cluster, wanted)
+        old = _old(cluster, wanted, prune)
         rollout = Rollout(cluster, progress, timeout=timeout, force=force_conflicts)
         tried = rollout.try_out(wanted)
         if dry_run:
@@ -289,6 +288,19 @@ def _fitting(
     for warning in warnings(cluster, values.keda_namespace):
         session.note(f"warning: {warning}")
     return values, phases
+
+
+def _old(cluster: "Cluster", wanted: "Sequence[Object]", prune: bool) -> "list[Object]":
+    """What is no longer rendered; who may apply and not look around is told nothing of it."""
+    from autoscaler.inventory import leftovers
+    from autoscaler.refusal import Denied
+
+    try:
+        return leftovers(cluster, wanted)
+    except Denied:
+        if prune:
+            raise
+        return []
 
 
 def _make_ready(

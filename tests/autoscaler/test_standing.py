@@ -203,6 +203,27 @@ def test_a_backlog_says_why_it_waits(
     assert waiting is None if why is None else (waiting or "").startswith(why)
 
 
+def test_a_backlog_that_cannot_be_read_is_told_with_keda_s_own_words(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    failing = scaled(Ready="True", Active="True", Fallback="True")
+    failing["status"]["health"] = {METRIC: {"numberOfFailures": 22, "status": "Failing"}}
+    api.add(failing)
+    api.add(deployment(1, 1))
+    api.add(hpa("4", 1))  # which is the fallback's
+    api.add(event("a", "matmul-gpu", "KEDAScalerFailed", "2026-01-01T00:00:01Z"))
+    found = read(cluster)
+    assert found.backlog is None
+    assert found.waiting == (
+        "the backlog cannot be read, and the fallback counts: KEDAScalerFailed happened"
+    )
+    del failing["status"]["conditions"][2]
+    api.add(failing)
+    assert (read(cluster).waiting or "").startswith(
+        "the backlog cannot be read, and replicas stay as they are: KEDAScalerFailed"
+    )
+
+
 def test_a_deployment_that_somebody_deleted_is_told(cluster: Cluster, api: ApiServer) -> None:
     api.add(scaled(Ready="True"))
     assert read(cluster).waiting == "its Deployment matmul-gpu is not there: apply it again"

@@ -306,6 +306,12 @@ def test_what_is_no_longer_rendered_is_told_and_deleted_on_request(
     assert deployed.names("secrets") == ["lumbre-broker", "lumbre-database"]
 
 
+def test_who_may_apply_and_not_list_can_apply(dev: tuple[str, ...], deployed: ApiServer) -> None:
+    deployed.denied.add(("list", "services"))
+    lumbre("apply", *dev)
+    assert "may not list services" in lumbre("apply", *dev, "--prune", code=1).said
+
+
 def test_who_interrupts_is_told_how_to_go_on(
     dev: tuple[str, ...], api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
