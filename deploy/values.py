@@ -138,6 +138,7 @@ class Workers(Part):
 
     cpu: str = Field("1", pattern=QUANTITY)
     memory: str = Field("2Gi", pattern=QUANTITY)
+    gpu_memory: str = Field("8Gi", pattern=QUANTITY)  # of GPU workers: libraries, and shm
     command: tuple[str, ...] = ()  # instead of the image's `lumbre`; arguments follow it
     deletion_cost: bool = True  # raised while busy, so that scale-in takes an idle pod first
     scratch: str = Field("4Gi", pattern=QUANTITY)  # the most a pod may write to /tmp, or to caches

@@ -29,6 +29,7 @@ START_PERIOD = 5  # seconds between two looks whether setup is done
 START_MARGIN = 120.0  # seconds to import, and to find the broker, before setup
 HUNG = 30  # seconds from SIGTERM to SIGKILL for a worker whose own loop stands still
 DERIVED = (  # variables that follow from the function and the device: nobody else may say them
+    "LUMBRE_CORES",
     "LUMBRE_GRACE",
     "LUMBRE_HEALTH_PORT",
     "LUMBRE_POD_NAME",
@@ -82,10 +83,15 @@ def worker_template(spec: FunctionSpec, device: Device, values: Values) -> Objec
     }
 
 
+def worker_cpu(spec: FunctionSpec, values: Values) -> str:
+    """Cores that are requested: those that the function says, or workers.cpu."""
+    return str(spec.resources.cpu or values.workers.cpu)
+
+
 def worker_memory(spec: FunctionSpec, device: Device, values: Values) -> str:
-    """Memory of the container: what the function says and what is beside it, or workers.memory."""
+    """Memory of the container: what the function says and what is beside it, or a default."""
     if spec.resources.memory is None:
-        return values.workers.memory
+        return values.workers.gpu_memory if device == "gpu" else values.workers.memory
     shm = number(values.workers.shm) if device == "gpu" else 0  # a file there is memory
     mebibytes = math.ceil((spec.resources.memory + BESIDE[device] + shm) / 2**20)
     return f"{mebibytes}Mi" if mebibytes % 1024 else f"{mebibytes // 1024}Gi"  # as it is stored
@@ -117,6 +123,7 @@ def _container(spec: FunctionSpec, device: Device, values: Values, costs: bool) 
 
 def _environment(spec: FunctionSpec, values: Values, costs: bool) -> list[Object]:
     own = {
+        "LUMBRE_CORES": str(math.ceil(number(worker_cpu(spec, values)))),  # its threads
         "LUMBRE_GRACE": str(ladder(spec).grace),
         "LUMBRE_HOST": "0.0.0.0",  # of its probes
         "LUMBRE_HEALTH_PORT": str(HEALTH_PORT),
@@ -140,13 +147,12 @@ def _resources(spec: FunctionSpec, device: Device, values: Values) -> Object:
     """Memory is requested as it is limited: a node never runs out of it because of a worker.
 
     A function that says its threads is held to them, and one core more for the worker's own loop,
-    which must not be throttled with them.  Others share what cores of the node are idle.
+    which must not be throttled with them.  Others have as many threads as cores are requested.
     """
-    cpu = spec.resources.cpu
     found: dict[str, Any] = pod.resources(
-        str(cpu) if cpu else values.workers.cpu, worker_memory(spec, device, values)
+        worker_cpu(spec, values), worker_memory(spec, device, values)
     )
-    if cpu:
+    if cpu := spec.resources.cpu:
         found["limits"] |= {"cpu": str(cpu + 1)}
     if device == "gpu":
         wanted = asked(values.gpus)

@@ -3,6 +3,7 @@
 GPUs are found without CUDA, which must not be initialized in a process that forks.
 """
 
+import math
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from runtime.model import Device
 if TYPE_CHECKING:
     from runtime.settings import Settings  # which needs more than a machine that only computes has
 
+CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # µs of CPU in a period of µs (cgroup v2)
 SIMULATED = "simulated"  # in the place of a GPU's index, and in the names of its replicas
 _IN_NAMES = f"-{SIMULATED}-"
 
@@ -54,8 +56,9 @@ def find_machine(settings: "Settings") -> Machine:
     devices: tuple[Device, ...] = ("cpu", "gpu") if slots else ("cpu",)
     if wanted != ["auto"]:
         devices = tuple(d for d in devices if d in wanted)
-    cores = len(os.sched_getaffinity(0))
-    return Machine(cores, memory_limit(), gpus, settings.simulate_gpu, devices, slots)
+    return Machine(
+        settings.cores or core_limit(), memory_limit(), gpus, settings.simulate_gpu, devices, slots
+    )
 
 
 def find_gpus() -> tuple[Gpu, ...]:
@@ -80,6 +83,17 @@ def find_gpus() -> tuple[Gpu, ...]:
 def simulates(replica: str | None) -> bool:
     """Whether the GPU of a replica was a CPU in disguise; its name says so, for ever."""
     return replica is not None and _IN_NAMES in replica
+
+
+def core_limit() -> int:
+    """Cores this process may use: those it is bound to, or its control group's quota if less."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        with open(CPU_QUOTA) as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else min(cores, max(1, math.ceil(int(quota) / int(period))))
 
 
 def memory_limit() -> int:

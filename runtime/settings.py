@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     public_url: str = Field("", description="this gateway's URL in callbacks; empty is its address")
     devices: str = Field("auto", description="auto, or those that may be asked for: cpu,gpu")
     gpus: int = Field(0, ge=0, description="replicas that share one GPU; 0 is one")
+    cores: int = Field(
+        0, ge=0, description="cores that replicas share; 0 is the machine's, or its control group's"
+    )
     simulate_gpu: bool = Field(False, description="a GPU pool that computes on the CPU, labelled")
     max_body: int = Field(64 * 2**20, ge=1024, description="bytes one input may have")
     max_result: int = Field(64 * 2**20, ge=1024, description="bytes one result may have")

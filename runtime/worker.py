@@ -37,7 +37,9 @@ class Worker:
         blobs: str,
         max_result: int,
         name: str | None = None,
+        each: int | None = None,  # replicas of each function, where their number is fixed
     ) -> None:
+        self._each = each
         self.name = name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}"
         self.pools: dict[Key, Pool] = {}
         self.on_change: Callable[[Pool], None] = lambda _: None
@@ -158,7 +160,8 @@ class Worker:
         """Threads of one replica: asked for, or a fair share of the cores."""
         if spec.resources.cpu:
             return spec.resources.cpu
-        replicas = self._machine.max_replicas(device, spec.scaling[device].max_replicas)
+        most = spec.scaling[device].max_replicas if self._each is None else self._each
+        replicas = self._machine.max_replicas(device, most)
         return max(1, self._machine.cores // max(1, replicas))
 
 

@@ -77,6 +77,7 @@ class WorkerRole:
             blobs=settings.blobs,
             max_result=settings.max_result,
             name=self._name,
+            each=duty.replicas,
         )
         self._scaler = LocalScaler(self._machine, self._bus.depth, self._decided)
         self._bus.on_signal = self._signalled

@@ -1,5 +1,6 @@
 """GPUs are found without CUDA, and slots are never given out twice."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.devices import Gpu, GpuSlots, Machine, find_gpus, find_machine, memory_limit
+from runtime import devices
+from runtime.devices import (
+    Gpu,
+    GpuSlots,
+    Machine,
+    core_limit,
+    find_gpus,
+    find_machine,
+    memory_limit,
+)
 from runtime.settings import Settings
 
 
@@ -47,6 +57,18 @@ def test_a_driver_that_fails_is_no_gpu(tmp_path: Path, monkeypatch: pytest.Monke
     assert find_gpus() == ()
     machine = find_machine(Settings())
     assert (machine.devices, machine.gpu_slots) == (("cpu",), 0)
+
+
+def test_cores_are_those_of_the_control_group_or_those_that_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = len(os.sched_getaffinity(0))
+    monkeypatch.setattr(devices, "CPU_QUOTA", str(tmp_path / "cpu.max"))
+    assert core_limit() == bound  # no control group
+    for quota, cores in (("max 100000", bound), ("50000 100000", 1), ("9900000 100000", bound)):
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+        assert core_limit() == find_machine(Settings()).cores == cores
+    assert find_machine(Settings(cores=7)).cores == 7
 
 
 def test_several_replicas_may_share_a_gpu_if_asked_for(
