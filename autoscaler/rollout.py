@@ -158,7 +158,8 @@ class Rollout:
         """
         spec = {**wanted["spec"], "replicas": 0}
         self._cluster.apply({**wanted, "spec": spec}, manager=CREATOR, force=self._force)
-        self._cluster.apply(wanted, force=self._force)
+        # The server fills in defaults, and then takes what it was given for something else: force.
+        self._cluster.apply(wanted, force=True)
         names = ("apiVersion", "kind")
         metadata = {
             name: wanted["metadata"][name]

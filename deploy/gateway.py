@@ -124,6 +124,8 @@ def _environment(role: str, values: Values) -> dict[str, str]:
         found["LUMBRE_SCALER_PORT"] = str(SCALER_PORT)
     if values.gateway.insecure:
         found["LUMBRE_INSECURE"] = "true"
+    else:  # it starts without a key, and serves nobody until there is one
+        found["LUMBRE_KEYS"] = "on"
     return found
 
 

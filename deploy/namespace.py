@@ -49,7 +49,6 @@ def _priority(name: str, value: int, preemption: str, description: str) -> dict[
         "kind": "PriorityClass",
         "metadata": {"name": name, "labels": labels(PLATFORM)},
         "value": value,
-        "globalDefault": False,
         "preemptionPolicy": preemption,
         "description": description,
     }

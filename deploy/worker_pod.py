@@ -140,7 +140,9 @@ def _environment(spec: FunctionSpec, values: Values, costs: bool) -> list[Object
 
 
 def _of_pod(variable: str, path: str) -> Object:
-    return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+    # The version is the server's default; left out, who applies it twice seems to differ from it.
+    reference = {"apiVersion": "v1", "fieldPath": path}
+    return {"name": variable, "valueFrom": {"fieldRef": reference}}
 
 
 def _resources(spec: FunctionSpec, device: Device, values: Values) -> Object:

@@ -27,7 +27,11 @@ class Settings(BaseSettings):
     """Everything that can be set, with defaults that work on a laptop."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, toml_file="lumbre.toml", frozen=True, extra="forbid"
+        env_prefix=PREFIX,
+        toml_file="lumbre.toml",
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
     )
 
     host: str = Field("127.0.0.1", description="address to listen on")

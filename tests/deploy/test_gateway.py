@@ -41,6 +41,13 @@ def test_a_number_that_an_autoscaler_keeps_is_not_said_in_the_deployment() -> No
     assert "HorizontalPodAutoscaler" not in fixed and "PodDisruptionBudget" in fixed
 
 
+def test_a_gateway_asks_for_keys_though_there_is_none_yet_or_needs_none() -> None:
+    asking = variables(by_kind(read_values("production"))["Deployment"])
+    assert asking["LUMBRE_KEYS"] == "on" and "LUMBRE_INSECURE" not in asking
+    open_ = variables(by_kind(read_values("dev"))["Deployment"])
+    assert open_["LUMBRE_INSECURE"] == "true" and "LUMBRE_KEYS" not in open_
+
+
 def test_an_end_leaves_time_to_be_forgotten_to_drain_and_to_confirm() -> None:
     found = by_kind(read_values("dev"))["Deployment"]
     grace = found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
