@@ -31,7 +31,7 @@ _KNOWN = {
     },
     PUSH: {
         *("scalerAddress", "enableTLS", "unsafeSsl"),
-        *("queueName", "function", "device", "value", "activationValue"),  # ours: autoscaler/push
+        *("queueName", "value", "activationValue"),  # ours: autoscaler/push
     },
 }
 _NO = {"false", "False", "FALSE", "f", "F", "0"}  # what Go reads as false (strconv.ParseBool)
@@ -62,8 +62,6 @@ def push_trigger(function: str, device: Device, scaling: Scaling, *, address: st
     metadata = {
         "scalerAddress": address,
         "queueName": queue_name(function, device),
-        "function": function,
-        "device": device,
         **_amounts(scaling),
     }
     return {"type": PUSH, "metadata": metadata, "metricType": "AverageValue"}
@@ -165,9 +163,6 @@ def _push_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> Iterat
             f"metadata.scalerAddress is {texts.get('scalerAddress')!r}: give HOST:PORT of the"
             " gateways, such as lumbre-gateway.lumbre.svc:6000"
         )
-    for name in ("function", "device"):
-        if not texts.get(name):
-            yield f"metadata.{name} is missing: the gateway finds the queue by it"
 
 
 def _read(text: str) -> float | None:

@@ -59,7 +59,8 @@ class Hearings:
     async def _hear(self, pool: Pool) -> None:
         try:
             await self._bus.subscribe(f"{LIVES}*")
-            await asyncio.wait_for(self._open[pool].wait(), self._listen)
+            async with asyncio.timeout(self._listen):
+                await self._open[pool].wait()
         except TimeoutError:
             log.debug("queue=%s %d others were heard", pool.queue, len(pool.quarantine.heard))
         finally:

@@ -288,8 +288,6 @@ ONLY = {
     "httpcore": {"runtime.webhook"},
     "grpc": {"autoscaler.push"},
     "google": {"autoscaler.externalscaler"},
-    "grpc": {"autoscaler.push"},
-    "google": {"autoscaler.externalscaler"},
     "kubernetes": {"autoscaler.cluster"},
     "pika": {"runtime.brokers.fast", "runtime.brokers.properties"}
     | {

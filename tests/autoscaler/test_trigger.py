@@ -96,7 +96,7 @@ def test_what_is_not_metadata_is_looked_at_too() -> None:
         ({"scalerAddress": "lumbre-gateway"}, "scalerAddress is 'lumbre-gateway': give HOST:PORT"),
         ({"scalerAddress": "http://lumbre-gateway:6000"}, "give HOST:PORT"),
         ({"queueName": ""}, "queueName is missing"),
-        ({"function": ""}, "function is missing"),
+        ({"function": "f"}, "function"),
         ({"value": "0"}, "value is '0'"),
         ({"protocol": "http"}, "protocol is unknown"),
     ],

@@ -135,7 +135,8 @@ class _Look:
         while not self._over.is_set() and self._channel.is_open:
             heard = self._heard
             try:
-                await asyncio.wait_for(self._over.wait(), SILENCE)
+                async with asyncio.timeout(SILENCE):
+                    await self._over.wait()
             except TimeoutError:
                 if heard == self._heard:
                     return
