@@ -86,8 +86,11 @@ def scaled_job(
     `job` is the specification of its Jobs.  The strategy fits a backlog that counts what runs: as
     many are started as it asks for, less those that are there; `accurate` would take them twice
     (KEDA, pkg/scaling/executor/scale_jobs.go).  A new version leaves running jobs alone.  There is
-    no fallback: while the backlog cannot be read, no job is started and none is ended.
+    no fallback: while the backlog cannot be read, no job is started and none is ended.  Its
+    triggers say no metricType, which KEDA refuses there, and which is AverageValue all the same.
     """
+    asked = dict(trigger or rabbitmq_trigger(function, device, scaling))
+    asked.pop("metricType", None)
     return {
         "apiVersion": API,
         "kind": "ScaledJob",
@@ -101,7 +104,7 @@ def scaled_job(
             "failedJobsHistoryLimit": KEPT_JOBS,
             "rollout": {"strategy": "gradual"},
             "scalingStrategy": {"strategy": "default"},
-            "triggers": [trigger or rabbitmq_trigger(function, device, scaling)],
+            "triggers": [asked],
         },
     }
 

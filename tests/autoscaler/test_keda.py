@@ -127,7 +127,7 @@ def test_every_field_is_one_of_kedas(scaling: Scaling) -> None:
     read = models.ScaledObject.model_validate(known(made)).model_dump(by_alias=True, mode="json")
     assert missing(known(made), read) == []
     job = scaled_job("f", "cpu", scaling, JOB)
-    del job["spec"]["triggers"][0]["metricType"]  # a ScaledJob's, which the models do not know
+    assert "metricType" not in job["spec"]["triggers"][0]  # KEDA 2.20 refuses it there, as seen
     read = models.ScaledJob.model_validate(job).model_dump(by_alias=True, mode="json")
     assert missing(job, read) == []
 

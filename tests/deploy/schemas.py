@@ -26,7 +26,7 @@ CLAIMING = "1.34"  # the oldest for pods that claim devices
 # Otherwise every check reads a file of all definitions again (20 ms).
 setattr(utils, "schema_contents", cache(utils.schema_contents))  # noqa: B010
 # Fields of KEDA 2.20 that the models, which are of 2.16, do not have.
-NEWER = (".fallback.behavior", ".triggers[].metricType")
+NEWER = (".fallback.behavior",)
 
 TEXT: Object = {"type": "string", "minLength": 1}
 COUNT: Object = {"type": "integer", "minimum": 0}
