@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from kubernetes import config
+from urllib3.exceptions import HTTPError
 
 Object = dict[str, Any]
 
@@ -14,7 +15,7 @@ TIMEOUT = 30.0  # seconds, one request
 
 
 class Refused(Exception):
-    """The API server answered with an error; says its status and what it wrote."""
+    """The API server answered with an error, or (status 0) did not; says what it wrote."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -71,7 +72,10 @@ class Api:
             body=body,
             auth_settings=["BearerToken"],
         )
-        answer = self._client.call_api(*request, _request_timeout=TIMEOUT)
+        try:
+            answer = self._client.call_api(*request, _request_timeout=TIMEOUT)
+        except HTTPError as error:
+            raise Refused(0, f"{self.address} does not answer: {error}") from None
         if answer.status >= 400:
             raise Refused(answer.status, answer.read().decode(errors="replace"))
         return dict(json.loads(answer.read()))

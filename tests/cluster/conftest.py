@@ -26,10 +26,10 @@ import yaml
 from loadtest.servers import PostgresServer, RabbitServer
 from tests.cluster import sandbox
 from tests.cluster.api import Api, Object, Refused
-from tests.cluster.deployed import FUNCTIONS, Deployed, apply
+from tests.cluster.deployed import FUNCTIONS, Deployed, apply, deploy
 from tests.cluster.forward import forwarded
 from tests.cluster.kubelet import NODES, Kubelet
-from tests.cluster.provision import PATH
+from tests.cluster.provision import IMAGE
 from tests.cluster.sandbox import Container, Mount, Sandbox
 from tests.cluster.site import Site
 from tests.conftest import running
@@ -104,7 +104,7 @@ def deployed(
         if keep := os.environ.get(KEEP):
             stack.callback(_keep_logs, folder / "pods", Path(keep))
         if stand_in:
-            entrypoint = (str(Path(sys.executable).with_name("lumbre")),)
+            entrypoint = (sys.executable, "-m", "runtime")  # this checkout
             image = _image(folder / "image", entrypoint)
             kubelet = Kubelet(api, namespace, folder / "pods", image, entrypoint)
             stack.callback(kubelet.close)
@@ -112,6 +112,7 @@ def deployed(
             stack.callback(_remove, api, namespace)
             body = {"metadata": {"name": namespace}}
             api.create("/api/v1/namespaces", body)
+        stack.callback(deploy, site.kubeconfig, "delete", "--yes", "--namespace", namespace)
         values = folder / "values.yaml"
         values.write_text(yaml.safe_dump(_values(site, namespace, database_url, stand_in)))
         _make_secrets(api, namespace, site, database_url)
@@ -165,7 +166,7 @@ def _image(folder: Path, entrypoint: Sequence[str]) -> Path:
     out.mkdir()
     container = Container(
         command=[*entrypoint, "bake", "/app/functions", "--output", "/tmp/catalog.json"],
-        environment={"PATH": PATH, "HOME": "/tmp"},
+        environment=IMAGE | {"HOME": "/tmp"},
         hostname="build",
         workdir="/app",
         user=0,

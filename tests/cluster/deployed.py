@@ -15,7 +15,17 @@ from tests.cluster.api import Api, Object
 from tests.support import ROOT, eventually
 
 FUNCTIONS = Path(__file__).parent / "functions"
-APPLY_LIMIT = 300.0  # seconds
+APPLY_LIMIT = 300  # seconds, of an apply
+COMMAND_LIMIT = 400.0  # seconds, of any command
+RUNNING = (
+    ("api/v1", "pods"),
+    ("apis/apps/v1", "deployments"),
+    ("apis/apps/v1", "statefulsets"),
+    ("apis/batch/v1", "jobs"),
+    ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    ("apis/keda.sh/v1alpha1", "scaledobjects"),
+    ("apis/keda.sh/v1alpha1", "scaledjobs"),
+)
 ENDED = ("succeeded", "failed", "timed_out", "cancelled", "dead")
 
 
@@ -91,6 +101,18 @@ class Deployed:
         path = f"/api/v1/namespaces/{self.namespace}/pods"
         return self.api.items(path, labelSelector=f"lumbre.dev/function={function}")
 
+    def staying(self, function: str) -> list[Object]:
+        """Those of them that nobody has deleted."""
+        return [pod for pod in self.pods(function) if "deletionTimestamp" not in pod["metadata"]]
+
+    def objects(self) -> list[tuple[str, Object]]:
+        """What runs in the namespace, or makes something run there, by kind."""
+        found = []
+        for group, resource in RUNNING:
+            path = f"/{group}/namespaces/{self.namespace}/{resource}"
+            found += [(resource, item) for item in self.api.items(path)]
+        return found
+
     def rest(self, name: str, within: float = 150) -> None:
         """Wait until a Deployment is at zero, pods and all."""
         function = name.rpartition("-")[0].replace("-", "_")
@@ -99,7 +121,17 @@ class Deployed:
 
 def apply(kubeconfig: str, values: Path) -> None:
     """`lumbre deploy apply` of the functions here, with the overlay `dev` and a file of values."""
-    deploy(kubeconfig, "apply", str(FUNCTIONS), "--overlay", "dev", "--values", str(values))
+    deploy(
+        kubeconfig,
+        "apply",
+        str(FUNCTIONS),
+        "--overlay",
+        "dev",
+        "--values",
+        str(values),
+        "--timeout",
+        str(APPLY_LIMIT),
+    )
 
 
 def deploy(kubeconfig: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +142,7 @@ def deploy(kubeconfig: str, *words: str) -> subprocess.CompletedProcess[str]:
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "KUBECONFIG": kubeconfig},
         capture_output=True,
         text=True,
-        timeout=APPLY_LIMIT,
+        timeout=COMMAND_LIMIT,
     )
     assert done.returncode == 0, f"{json.dumps(words)}: {done.stdout}\n{done.stderr}"
     return done

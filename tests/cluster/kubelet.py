@@ -81,6 +81,7 @@ class Kubelet:
         self._api, self._namespace, self._folder = api, namespace, folder
         self._image, self._entrypoint = image, entrypoint
         self._pods: dict[str, PodRun] = {}
+        self._volumes: set[str] = set()
         self._addresses = NETWORK.hosts()
         self._leave = threading.Event()
         self._beat = 0.0
@@ -92,7 +93,7 @@ class Kubelet:
         self._thread.start()
 
     def close(self) -> None:
-        """End every pod at once and take the nodes away."""
+        """End every pod at once, and take the nodes and volumes away."""
         self._leave.set()
         self._thread.join()
         for run in self._pods.values():
@@ -101,6 +102,8 @@ class Kubelet:
             run.join()
         for node in NODES:
             self._api.delete(f"/api/v1/nodes/{node.name}")
+        for volume in self._volumes:
+            self._api.delete(f"/api/v1/persistentvolumes/{volume}")
 
     def _run(self) -> None:
         while not self._leave.wait(TICK):
@@ -180,8 +183,9 @@ class Kubelet:
     def _give_volume(self, claim: Object) -> None:
         """A volume for a claim, which Kubernetes' controller binds the two by."""
         metadata, spec = claim["metadata"], claim["spec"]
+        name = f"stand-in-{metadata['uid']}"
         volume = {
-            "metadata": {"name": f"stand-in-{metadata['uid']}"},
+            "metadata": {"name": name},
             "spec": {
                 "capacity": {"storage": spec["resources"]["requests"]["storage"]},
                 "accessModes": spec["accessModes"],
@@ -191,6 +195,7 @@ class Kubelet:
                 "claimRef": {key: metadata[key] for key in ("name", "namespace", "uid")},
             },
         }
+        self._volumes.add(name)
         try:
             self._api.create("/api/v1/persistentvolumes", volume)
         except Refused as refused:

@@ -154,8 +154,8 @@ class PodRun:
             try:
                 self._api.patch(f"{self._path}/status", {"status": status})
             except Refused as refused:
-                if refused.status != 404:  # the pod is gone
-                    raise
+                if refused.status != 404:  # not because the pod is gone
+                    return  # to be told at the next look
             self._told = status
 
     def _forget(self, options: Object) -> None:

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from tests.cluster.api import Api, Object
 from tests.cluster.sandbox import Mount
+from tests.support import ROOT
 
-PATH = "/usr/local/bin:/usr/bin:/bin"
+IMAGE = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}  # as an image says them
 TOKEN_LIFE = 3600  # seconds
 _REFERENCE = re.compile(r"\$\(([-._a-zA-Z0-9]+)\)")
 
@@ -43,7 +44,7 @@ class Provision:
         """All variables of a container; NotProvided where one's source is missing."""
         server = urlsplit(self._api.address)
         found = {
-            "PATH": PATH,
+            **IMAGE,
             "HOSTNAME": self._pod["metadata"]["name"],
             "KUBERNETES_SERVICE_HOST": server.hostname or "",
             "KUBERNETES_SERVICE_PORT": str(server.port or 443),
@@ -159,7 +160,10 @@ class Provision:
     def _token(self) -> str:
         account = self._pod["spec"].get("serviceAccountName", "default")
         path = f"/api/v1/namespaces/{self._namespace}/serviceaccounts/{account}/token"
-        made = self._api.create(path, {"spec": {"expirationSeconds": TOKEN_LIFE}})
+        metadata = self._pod["metadata"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+        spec = {"expirationSeconds": TOKEN_LIFE, "boundObjectRef": pod}
+        made = self._api.create(path, {"spec": spec})
         return str(made["status"]["token"])
 
     def _files(self, folder: Path, files: dict[str, str]) -> Path:

@@ -93,7 +93,8 @@ def test_what_runs_survives_scale_in_and_holds_its_pod(deployed: Deployed) -> No
     eventually(lambda: len(deployed.running([*long, *short])) == 4, SCALE, 0.5)
     eventually(lambda: deployed.replicas("nap-cpu") == 2, 2 * SCALE, 0.5)
     assert len(deployed.running(long)) == 2, "all was done before scale-in, which shows nothing"
-    left = {p["metadata"]["name"] for p in deployed.pods("nap") if is_ready(p)}
+    eventually(lambda: len(deployed.staying("nap")) == 2, 10, 0.2)
+    left = {pod["metadata"]["name"] for pod in deployed.staying("nap")}
     results = deployed.outcomes([*long, *short], 150)
     assert first_attempts(results)
     assert {result["pod"] for result in results[: len(long)]} == left
@@ -119,7 +120,7 @@ def test_a_busy_pod_costs_more_to_delete(deployed: Deployed) -> None:
     eventually(lambda: deployed.running([id]), WAKE, 0.5)
 
     def cost() -> int:
-        (pod,) = [pod for pod in deployed.pods("nap") if is_ready(pod)]
+        (pod,) = deployed.staying("nap")
         return int(pod["metadata"].get("annotations", {}).get(COST, "0"))
 
     eventually(lambda: cost() > 0, 15, 0.2)
@@ -192,7 +193,7 @@ def test_a_function_that_may_take_long_runs_as_a_job(deployed: Deployed) -> None
 def test_a_gpu_function_runs_on_a_gpu_node_and_no_other_does(deployed: Deployed) -> None:
     id = deployed.submit("gpu_nap", 3)
     eventually(lambda: deployed.running([id]), SCALE, 0.5)
-    (pod,) = [pod for pod in deployed.pods("gpu_nap") if is_ready(pod)]
+    (pod,) = deployed.staying("gpu_nap")
     limits = pod["spec"]["containers"][0]["resources"]["limits"]
     assert limits[GPU] == "1"
     node = deployed.api.get(f"/api/v1/nodes/{pod['spec']['nodeName']}")
@@ -212,3 +213,10 @@ def test_status_tells_every_function(deployed: Deployed) -> None:
     said = deployed.run("status").stdout
     for function in ("nap", "gpu_nap", "haul"):
         assert function in said
+
+
+def test_delete_leaves_volumes_and_secrets_only(deployed: Deployed) -> None:
+    deployed.run("delete", "--yes")
+    left = [f"{kind}/{item['metadata']['name']}" for kind, item in deployed.objects()]
+    assert not left
+    assert deployed.get("persistentvolumeclaims", "lumbre-blobs")
