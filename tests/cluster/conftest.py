@@ -155,8 +155,9 @@ def _make_secrets(api: Api, namespace: str, site: Site, database_url: str) -> No
     if database_url:
         secrets["lumbre-database"] = {"url": database_url}
     for name, content in secrets.items():
-        body = {"metadata": {"name": name}, "stringData": content}
-        api.create(f"/api/v1/namespaces/{namespace}/secrets", body)
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        api.delete(f"{path}/{name}")  # of an earlier run, in a namespace that was given
+        api.create(path, {"metadata": {"name": name}, "stringData": content})
 
 
 def _image(folder: Path, entrypoint: Sequence[str]) -> Path:
