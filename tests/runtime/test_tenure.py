@@ -80,13 +80,13 @@ class Holder:
 @given(
     st.lists(st.tuples(st.floats(0, 20), st.booleans()), min_size=2, max_size=6), st.integers(1, 3)
 )
-def test_every_function_always_gets_its_turn_and_starts_take_no_large_share(
+def test_every_function_always_gets_its_turn_and_keeps_it_for_a_while(
     functions: list[tuple[float, bool]], slots: int
 ) -> None:
     """All want a slot all the time; the one that gave one up waits behind the others."""
     everyone = [Holder(str(n), start, busy) for n, (start, busy) in enumerate(functions)]
     holding, waiting = everyone[:slots], everyone[slots:]
-    now, starting, served = 0.0, 0.0, {holder.name for holder in holding}
+    now, served = 0.0, {holder.name for holder in holding}
     while len(served) < len(everyone):
         tenures = [
             Tenure(h.name, h.ready_at, h.start, None if h.busy else h.ready_at) for h in holding
@@ -95,10 +95,9 @@ def test_every_function_always_gets_its_turn_and_starts_take_no_large_share(
         goes = first_to_go(tenures, now)
         assert goes is not None
         leaving = next(h for h in holding if h.name == goes.function)
-        assert now - leaving.ready_at >= min(REST, SHORTEST)
+        assert now - leaving.ready_at >= min(REST, SHORTEST) - 1e-9  # as sums of floats go
         arriving = waiting.pop(0)
         arriving.ready_at = now + arriving.start
-        starting += arriving.start
         holding = [h for h in holding if h is not leaving] + [arriving]
         waiting.append(leaving)
         served.add(arriving.name)
