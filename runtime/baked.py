@@ -105,8 +105,14 @@ async def bake(folders: Sequence[Path]) -> bytes:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigurationError(f"there is no folder {folder}: say where the functions are")
-    with tempfile.TemporaryDirectory(prefix="lumbre-bake-") as scratch:
-        catalog = Catalog(folders, Path(scratch, "catalog.json"))
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix="lumbre-bake-")
+    except OSError as error:
+        raise ConfigurationError(
+            f"nothing can be baked without a temporary folder: {error}; name one in TMPDIR"
+        ) from None
+    with scratch as folder_of_cache:
+        catalog = Catalog(folders, Path(folder_of_cache, "catalog.json"))
         try:
             await _describe(catalog)
             files = catalog.descriptions()

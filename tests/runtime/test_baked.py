@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -154,6 +155,14 @@ async def test_a_folder_without_functions_is_refused(tmp_path: Path) -> None:
         await bake([tmp_path / "nowhere"])
     with pytest.raises(ConfigurationError, match="there are no functions in"):
         await bake([tmp_path])
+
+
+async def test_without_a_temporary_folder_nothing_is_baked_and_it_is_said_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(ConfigurationError, match="name one in TMPDIR"):
+        await bake([folder])
 
 
 async def test_a_file_whose_import_takes_long_is_waited_for(
