@@ -297,7 +297,8 @@ async def test_the_queries_that_grow_with_the_ledger_use_its_indexes(place: Post
     ledger = await Ledger.open(place.url)
     await ledger.write([make(Status.SUCCEEDED) for _ in range(2000)] + [make() for _ in range(20)])
     await ledger.close()
-    await place.do("ANALYZE")
+    # What other tests have deleted still makes an index look expensive beside so small a table.
+    await place.do("REINDEX TABLE invocations", "ANALYZE invocations")
     table = "SELECT id FROM invocations WHERE"
     newest_first = "ORDER BY created_at DESC, id DESC LIMIT 5"
     over, going_on = str(schema.FINISHED), str(schema.UNFINISHED)
