@@ -17,6 +17,7 @@ class Waiters:
         self._waiting: dict[str, list[_Future]] = {}
         self._patient: dict[_Future, float] = {}  # loop time of the end of its patience
         self._patience: asyncio.TimerHandle | None = None
+        self._released: Callable[[str], bool] = lambda _: False
 
     def __contains__(self, invocation: str) -> bool:
         return invocation in self._waiting
@@ -29,6 +30,8 @@ class Waiters:
 
         Nobody may be missed: it must not have been over before the call.
         """
+        if self._released(invocation):
+            return None
         loop = asyncio.get_running_loop()
         future: _Future = loop.create_future()
         waiting = self._waiting.setdefault(invocation, [])
@@ -58,7 +61,8 @@ class Waiters:
                 _resolve(future, invocation)
 
     def release(self, which: Callable[[str], bool]) -> None:
-        """Nobody waits any more for those that `which` says."""
+        """Nobody waits any more for those that `which` says, nor begins to."""
+        self._released = which
         for id, futures in list(self._waiting.items()):
             if which(id):
                 for future in futures:

@@ -14,6 +14,7 @@ import pytest
 from runtime import batch_routes
 from runtime.batch_routes import _pieces
 from runtime.errors import BadRequest
+from runtime.feeder import WINDOW
 from tests.runtime.gateway.asking import (
     FUNCTIONS,
     INLINE,
@@ -488,7 +489,7 @@ def test_an_accepted_batch_is_completed_however_often_the_node_is_killed(
     assert Counter(line["index"] for line in lines_of) == Counter(range(count))
     assert set(path.read_text().split()) == {str(n) for n in range(count)}
     # What a replica had in hand at each kill runs again, and nothing else does.
-    assert ran() - count < 4 * 500
+    assert ran() - count < 4 * WINDOW
 
 
 def test_what_was_being_cancelled_when_the_node_was_killed_stays_cancelled(
