@@ -40,15 +40,16 @@ from runtime.janitor import janitor_of
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
+from runtime.logs import say, set_up_logging
 from runtime.model import Device, queue_name
 from runtime.pool import GIVEN_BACK_LIMIT, Pool
 from runtime.reports import Reports
 from runtime.sampler import Sampler
 from runtime.sending import sending_of
-from runtime.serving import Process, bound, listen, say, serve
+from runtime.serving import Process, bound, listen, serve
 from runtime.settings import Settings
 from runtime.speedup import Speedups
-from runtime.telemetry import Gauges, Metrics, set_up_logging
+from runtime.telemetry import Gauges, Metrics
 from runtime.worker import Worker
 from runtime.workers import queues_of
 

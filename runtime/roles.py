@@ -19,12 +19,12 @@ from runtime.errors import ConfigurationError
 from runtime.gateway_role import GatewayRole
 from runtime.health import Health
 from runtime.ledger import Ledger
+from runtime.logs import set_up_logging
 from runtime.pod import find_pod
 from runtime.recorder_role import RecorderRole
 from runtime.role import Tasks, connection, declare, open_ledger, patiently
 from runtime.serving import Process, Role, Server, bound, listen, serve
 from runtime.settings import Settings
-from runtime.telemetry import set_up_logging
 from runtime.worker_role import Duty, WorkerRole
 from runtime.workers import queues_of
 

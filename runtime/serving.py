@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp
 
 from runtime.errors import ConfigurationError
 from runtime.http import Protocol as HttpProtocol
+from runtime.logs import say
 from runtime.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -138,11 +138,6 @@ class Process:
             os._exit(130)
         self._signalled = True
         self._stopping.set()
-
-
-def say(line: str) -> None:
-    """Tell whoever started the process."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def check_address(settings: Settings, *, keys: bool) -> None:

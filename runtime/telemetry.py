@@ -1,21 +1,18 @@
-"""What is measured and told: Prometheus metrics, latency windows, logs, trace context.
+"""What is measured and told: Prometheus metrics, latency windows, trace context.
 
 Observing costs well under a microsecond, since it is on the path of every invocation; everything is
 put into metric families only when somebody asks (`/metrics`).
 """
 
-import logging
 import re
 import secrets
-import sys
 import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -210,31 +207,3 @@ def child_traceparent(header: str) -> str | None:
     if version == "ff" or not int(trace, 16) or not int(parent, 16) or (version == "00" and rest):
         return None
     return f"00-{trace}-{secrets.token_hex(8)}-{flags}"
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
-
-
-def set_up_logging(style: Literal["text", "json"], level: str) -> None:
-    """Send this process's log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter()
-        if style == "json"
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-    )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("uvicorn.error", "httpx"):  # the latter tells every request of ours
-        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,9 +1,5 @@
 """What is measured adds up, and what callers send as trace context is taken only if it is valid."""
 
-import io
-import json
-import logging
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +9,6 @@ from runtime.model import Depth, Invocation, Message, Payload, ReplicaCounts, St
 from runtime.telemetry import (
     BUCKETS,
     Gauges,
-    JsonFormatter,
     Metrics,
     child_traceparent,
     percentiles,
@@ -149,19 +144,3 @@ def test_a_traceparent_of_a_later_version_is_taken_as_far_as_it_is_known() -> No
     child = child_traceparent(f"01-{'1' * 32}-{'2' * 16}-00-future")
     assert child is not None
     assert child.startswith(f"00-{'1' * 32}-")
-
-
-def test_json_logs_are_one_object_a_line_with_the_traceback_inside() -> None:
-    out = io.StringIO()
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(JsonFormatter())
-    logger = logging.Logger("lumbre.test")
-    logger.addHandler(handler)
-    try:
-        raise ValueError("two\nlines")
-    except ValueError:
-        logger.exception("it failed: %s", "x")
-    (line,) = out.getvalue().splitlines()
-    told = json.loads(line)
-    assert (told["level"], told["message"]) == ("error", "it failed: x")
-    assert "ValueError: two" in told["traceback"]
