@@ -87,7 +87,6 @@ class Console:
         """End what runs on the side."""
         for section in self._closing:
             await section.close()
-        await self._pulse.close()
 
     # ── which requests ────────────────────────────────────────────────────────────────────────
 

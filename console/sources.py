@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from runtime.access import Access
     from runtime.admission import Admission
     from runtime.answers import Answers
-    from runtime.auditor import Auditor
     from runtime.blobs import Blobs
     from runtime.catalog import Catalog
     from runtime.clearance import Clearance
     from runtime.fleet import Fleet
     from runtime.history import History
     from runtime.invocations import Invocations
+    from runtime.latest_audit import LatestAudit
     from runtime.ledger import Ledger
     from runtime.letters import Letters
     from runtime.reports import Reports
@@ -35,7 +35,7 @@ class Sources:
     blobs: "Blobs"
     letters: "Letters"
     clearance: "Clearance"
-    auditor: "Auditor"
+    latest_audit: "LatestAudit"
     answers: "Answers"
     reports: "Reports"
     metrics: "Metrics"

@@ -115,6 +115,15 @@ def _role_alerts(values: Values) -> list[Object]:
             "Outcomes wait in the queue `results`, and callers who asked for one wait, too."
             " Look at the Deployment lumbre-recorder.",
         ),
+        _alert(
+            "AuditDoesNotBalance",
+            f"max(lumbre_audit_problems{{{space}}}) > 0",
+            1,
+            "critical",
+            "An invocation that was accepted is nowhere, or was counted wrongly.",
+            "{{ $value }} problems: `lumbre audit` names them, and `lumbre audit --repair` puts"
+            " what is lost into its queue once more.",
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ from runtime.clearance import Clearance
 from runtime.errors import ConfigurationError
 from runtime.gateway import Gateway
 from runtime.history import History
+from runtime.latest_audit import LatestAudit
 from runtime.ledger import Ledger
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
@@ -92,6 +93,7 @@ class GatewayRole:
             in_hand=self._workers.in_hand,
             blocked=lambda: self._bus.blocked is not None,
         )
+        self._latest_audit = LatestAudit(auditor)
         self.speedups = Speedups(ledger.runs, blobs, lambda: catalog.functions)
         reports = Reports(
             self._admission,
@@ -101,6 +103,7 @@ class GatewayRole:
             ledger,
             self._metrics,
             auditor,
+            self._latest_audit,
             self.speedups,
         )
         answers = Answers(settings, blobs, self._invocations)
@@ -139,7 +142,7 @@ class GatewayRole:
                 blobs=blobs,
                 letters=letters,
                 clearance=self._clearance,
-                auditor=auditor,
+                latest_audit=self._latest_audit,
                 answers=answers,
                 reports=reports,
                 metrics=self._metrics,
@@ -190,6 +193,7 @@ class GatewayRole:
 
     async def close(self) -> None:
         await self._console.close()
+        await self._latest_audit.close()
         await self.access.close()
         await self.speedups.close()
         await self._tasks.close()

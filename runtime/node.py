@@ -37,6 +37,7 @@ from runtime.gateway import Gateway
 from runtime.history import History
 from runtime.invocations import EmbeddedInvocations
 from runtime.janitor import janitor_of
+from runtime.latest_audit import LatestAudit
 from runtime.ledger import Ledger, ScalingDecision
 from runtime.letter_routes import LetterRoutes
 from runtime.letters import Letters
@@ -108,6 +109,7 @@ class Node:
             settle=self.invocations.recorder.flush,
             forget=lambda id: self.invocations.live.pop(id, None),
         )
+        self._latest_audit = LatestAudit(auditor)
         self.speedups = Speedups(ledger.runs, self.blobs, lambda: self.catalog.functions)
         reports = Reports(
             self.admission,
@@ -117,6 +119,7 @@ class Node:
             ledger,
             self.metrics,
             auditor,
+            self._latest_audit,
             self.speedups,
         )
         answers = Answers(settings, self.blobs, self.invocations)
@@ -149,7 +152,7 @@ class Node:
                 blobs=self.blobs,
                 letters=self.letters,
                 clearance=self.clearance,
-                auditor=auditor,
+                latest_audit=self._latest_audit,
                 answers=answers,
                 reports=reports,
                 metrics=self.metrics,
@@ -244,6 +247,7 @@ class Node:
         """Write what is left and end every process."""
         await self.speedups.close()
         await self.console.close()
+        await self._latest_audit.close()
         await self.access.close()
         await self.batches.close()
         for task in self._tasks:

@@ -10,9 +10,11 @@ from runtime.admission import Admission
 from runtime.answers import json_answer
 from runtime.auditor import Auditor, reckoning_view
 from runtime.catalog import Catalog
+from runtime.exposition import Exposition
 from runtime.fleet import Fleet
 from runtime.function import FunctionSpec
 from runtime.invocations import Invocations
+from runtime.latest_audit import AuditMetrics, LatestAudit
 from runtime.ledger import Ledger
 from runtime.model import queue_name
 from runtime.openapi import openapi
@@ -35,6 +37,7 @@ class Reports:
         ledger: Ledger,
         metrics: Metrics,
         auditor: Auditor,
+        latest_audit: LatestAudit,
         speedups: Speedups,
     ) -> None:
         self._admission = admission
@@ -44,6 +47,8 @@ class Reports:
         self._ledger = ledger
         self._metrics = metrics
         self._auditor = auditor
+        self._latest_audit = latest_audit
+        self._exposition = Exposition(metrics, AuditMetrics(latest_audit))
         self._speedups = speedups
 
     def routes(self) -> list[Route]:
@@ -108,7 +113,8 @@ class Reports:
         return json_answer(openapi(self._catalog.functions.values()))
 
     async def get_metrics(self, request: Request) -> Response:
-        body, content_type = self._metrics.text(request.headers.get("accept", ""))
+        self._latest_audit.look()  # what it finds is told to whoever asks next
+        body, content_type = self._exposition.text(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
     async def get_health(self, request: Request) -> Response:

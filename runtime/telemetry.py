@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from runtime.model import Depth, Device, Invocation, ReplicaCounts, Status
 
@@ -66,14 +65,12 @@ class _Series:
     finished: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))  # unix seconds
 
 
-class Metrics:
+class Metrics(Collector):
     """Counts and times of what this process has finished."""
 
     def __init__(self, gauges: Callable[[], Iterable[Gauges]]) -> None:
         self._gauges = gauges
         self._series: dict[Key, _Series] = {}
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
 
     def observe(self, invocation: Invocation) -> None:
         """Count an invocation that has just become terminal."""
@@ -123,11 +120,6 @@ class Metrics:
         now = time.time()
         recent = [at for at in series.finished if at > now - 60]
         return len(recent) / max(1.0, now - recent[0]) if recent else 0.0
-
-    def text(self, accept: str) -> tuple[bytes, str]:
-        """The exposition in the format the scraper asks for, and its content type."""
-        encoder, content_type = choose_encoder(accept)
-        return encoder(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:
         """Metric families for prometheus_client; called when /metrics is read."""

@@ -35,6 +35,15 @@ def eventually(probe: Callable[[], T], within: float = 10.0, every: float = 0.02
         time.sleep(every)
 
 
+async def until(probe: Callable[[], T], within: float = 20.0) -> T:
+    """The same for a test that is a coroutine: the loop turns between two looks."""
+    deadline = time.monotonic() + within
+    while not (value := probe()):
+        assert time.monotonic() < deadline, f"still {value!r} after {within} s: {probe}"
+        await asyncio.sleep(0.005)
+    return value
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there, and no zombie."""
     try:

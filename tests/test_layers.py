@@ -107,6 +107,7 @@ FLOORS: list[set[str]] = [
     {"runtime.access_routes"},
     {"runtime.admission", "runtime.batches", "runtime.batch_results"},
     {"runtime.answers", "runtime.letters", "runtime.auditor"},
+    {"runtime.latest_audit"},
     {"runtime.clearance"},
     {"runtime.letter_routes"},
     {"runtime.reports", "runtime.batch_routes", "runtime.comparison"},

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
@@ -48,17 +48,11 @@ from runtime.model import (
 from runtime.signature import parse_secrets, verify
 from runtime.webhook import Answer, Webhook
 from tests.runtime.receiver import Receiver, Reply, receiving
+from tests.support import until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PUBLIC = "https://lumbre.example.com/"
 ROOT = Path(__file__).parents[2]
-
-
-async def until(condition: Callable[[], bool], within: float = 20.0) -> None:
-    """Wait for a condition, which must come true in time."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def here(host: str, port: int) -> Sequence[IpAddress]:

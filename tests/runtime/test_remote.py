@@ -12,7 +12,8 @@ from runtime.ledger import Ledger
 from runtime.model import Depth, Invocation, Message, Payload, Status, new_id
 from runtime.remote import RemoteInvocations
 from runtime.telemetry import Metrics
-from tests.runtime.brokers.rabbitmq.rig import until, until_true
+from tests.runtime.brokers.rabbitmq.rig import until_true
+from tests.support import until
 
 LONG_AGO = 1.0  # unix seconds: a call of then is slow, and left behind
 

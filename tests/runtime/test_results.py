@@ -1,6 +1,5 @@
 """From `results` to the ledger: acknowledged once it is committed, and never before."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +15,7 @@ from runtime.recorder import Recorder
 from runtime.results import Results
 from runtime.telemetry import Metrics
 from runtime.wire import encode_message, encode_report, join_reports
-
-
-async def until(condition: Callable[[], object], within: float = 10.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)
+from tests.support import until
 
 
 class FakeBus:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from runtime.exposition import Exposition
 from runtime.model import Depth, Invocation, Message, Payload, ReplicaCounts, Status
 from runtime.telemetry import (
     BUCKETS,
@@ -26,7 +27,7 @@ def finished(run: float, status: Status = Status.SUCCEEDED) -> Invocation:
 
 def families(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
     """Samples by name and label values, in the order of the labels' names: device first."""
-    body, _ = metrics.text("text/plain")
+    body, _ = Exposition(metrics).text("text/plain")
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(body.decode()):
         for sample in family.samples:
@@ -53,7 +54,7 @@ def test_a_histogram_counts_every_run_once(runs: list[float]) -> None:
         metrics.observe(finished(run))
     if not runs:
         return
-    body, _ = metrics.text("text/plain")
+    body, _ = Exposition(metrics).text("text/plain")
     buckets, total = [], None
     for line in body.decode().splitlines():
         if line.startswith("lumbre_phase_seconds_bucket") and 'phase="run"' in line:
@@ -70,7 +71,7 @@ def test_a_run_of_exactly_a_bound_falls_into_its_bucket() -> None:
     """Prometheus buckets are cumulative and hold what is less than or equal to `le`."""
     metrics = Metrics(lambda: ())
     metrics.observe(finished(0.01))
-    body, _ = metrics.text("text/plain")
+    body, _ = Exposition(metrics).text("text/plain")
     lines = [li for li in body.decode().splitlines() if 'le="0.01"' in li and 'phase="run"' in li]
     assert lines[0].endswith(" 1.0")
 
@@ -99,7 +100,7 @@ def test_gauges_are_read_when_they_are_asked_for() -> None:
 def test_openmetrics_is_spoken_to_who_asks_for_it() -> None:
     metrics = Metrics(lambda: ())
     metrics.observe(finished(1.0))
-    body, content_type = metrics.text("application/openmetrics-text; version=1.0.0")
+    body, content_type = Exposition(metrics).text("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
 

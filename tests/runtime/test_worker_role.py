@@ -17,17 +17,9 @@ from runtime.role import connection
 from runtime.settings import Settings
 from runtime.worker_role import Duty, WorkerRole
 from runtime.workers import ROLL
+from tests.support import until
 
 FUNCTIONS = Path(__file__).parent.parent / "pod_functions"
-
-
-async def until(probe: Callable[[], Any], within: float = 20.0) -> Any:
-    """The first true value of `probe`, asked again at every turn of the loop."""
-    deadline = time.monotonic() + within
-    while not (value := probe()):
-        assert time.monotonic() < deadline, f"not within {within} s"
-        await asyncio.sleep(0.01)
-    return value
 
 
 class Rig:

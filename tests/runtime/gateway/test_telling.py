@@ -66,6 +66,16 @@ def test_metrics_show_backlog_replicas_starts_and_decisions(
     assert value("lumbre_scaling_decisions_total", direction="up") >= 1
 
 
+def test_metrics_tell_whether_the_audit_balances(client: httpx.Client) -> None:
+    client.post("/invoke/add", json={"a": 1})
+
+    def audited() -> bool:
+        return ("lumbre_audit_timestamp_seconds", frozenset()) in samples(client)
+
+    eventually(audited)
+    assert samples(client)["lumbre_audit_problems", frozenset()] == 0
+
+
 def test_every_scaling_decision_is_told_with_its_reason(client: httpx.Client, gate: Path) -> None:
     gate.touch()
     client.post("/invoke/hold", json={"gate": str(gate)})

@@ -10,6 +10,7 @@ import pika  # type: ignore[import-untyped]
 from runtime.brokers import Delivery
 from runtime.brokers.rabbitmq import Address, RabbitBroker
 from runtime.model import Message, Payload, new_id
+from tests.support import until
 
 DEADLINE = 20.0  # seconds; what has not come true by then will not
 QUEUE = "f.cpu"
@@ -19,15 +20,6 @@ T = TypeVar("T")
 
 def message(device: Any = "cpu", **more: Any) -> Message:
     return Message(new_id(), "f", device, Payload(b'{"n":1}'), created_at=1_700_000_000.0, **more)
-
-
-async def until(look: Callable[[], T], within: float = DEADLINE) -> T:
-    """The first true value that looking gives."""
-    deadline = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {within} s"
-        await asyncio.sleep(0.005)
-    return seen
 
 
 async def until_true(look: Callable[[], Awaitable[T]], within: float = DEADLINE) -> T:

@@ -21,9 +21,9 @@ from tests.runtime.brokers.rabbitmq.rig import (
     Worker,
     message,
     rabbit_broker,
-    until,
     until_true,
 )
+from tests.support import until
 
 # --- calls
 

@@ -20,9 +20,9 @@ from tests.runtime.brokers.rabbitmq.rig import (
     Told,
     Worker,
     rabbit_broker,
-    until,
     until_true,
 )
+from tests.support import until
 
 OLD_ENOUGH = 1.5  # seconds since a queue was declared
 

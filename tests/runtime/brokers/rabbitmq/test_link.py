@@ -24,7 +24,8 @@ from runtime.brokers.rabbitmq import Address, RabbitBroker
 from runtime.brokers.rabbitmq.link import LONGEST_WAIT, SHORTEST_WAIT, backoff
 from runtime.errors import ConfigurationError, Unavailable
 from tests.conftest import running
-from tests.runtime.brokers.rabbitmq.rig import QUEUE, rabbit_broker, until
+from tests.runtime.brokers.rabbitmq.rig import QUEUE, rabbit_broker
+from tests.support import until
 
 NASTY = "p@ss/w:rd?#%&+ \N{GREEK SMALL LETTER LAMDA}'\""
 
