@@ -6,10 +6,10 @@ them again, and flags of `lumbre deploy` a few.  No secret is among them: they n
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from runtime.errors import ConfigurationError
 from runtime.model import Device
@@ -17,6 +17,16 @@ from runtime.model import Device
 OVERLAYS = ("dev", "production")
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123
 QUANTITY = r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?"  # Kubernetes' resource quantities
+
+
+def _text(value: Any) -> Any:
+    """What YAML reads as a number or a truth, as it is written in an environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
 
 
 class Part(BaseModel):
@@ -41,7 +51,7 @@ class Gpus(Part):
     count: int | None = Field(None, ge=0)  # of all nodes together; None: not known
     resource: str = "nvidia.com/gpu"  # or a MIG profile: nvidia.com/mig-1g.10gb
     taint: str = "nvidia.com/gpu"  # of GPU nodes, NoSchedule; only GPU pods tolerate it
-    nodes: dict[str, tuple[str, ...]] = {"nvidia.com/gpu.present": ("true",)}  # node affinity
+    nodes: dict[str, tuple[Text, ...]] = {"nvidia.com/gpu.present": ("true",)}  # node affinity
     runtime_class: str = ""  # "nvidia" where that is not the nodes' default
     device_class: str = ""  # DRA: claim a device of this class instead of the resource
 
@@ -88,7 +98,7 @@ class Blobs(Part):
 
     url: str = ""  # s3://bucket/lumbre; empty: a volume
     secret: str = ""  # its keys become variables of the pods, such as AWS_ACCESS_KEY_ID
-    identity: dict[str, str] = {}  # instead: annotations of ServiceAccounts that a cloud knows
+    identity: dict[str, Text] = {}  # instead: annotations of ServiceAccounts that a cloud knows
     port: int = Field(443, ge=1, le=65535)  # of the object store
     storage: Storage = Storage()
     access: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"  # of the volume
@@ -103,7 +113,7 @@ class Route(Part):
     ingress_class: str = ""  # empty: the cluster's default
     tls_secret: str = ""  # ingress: a Secret of type kubernetes.io/tls
     gateway: str = ""  # httproute: NAME or NAMESPACE/NAME of the Gateway
-    annotations: dict[str, str] = {}
+    annotations: dict[str, Text] = {}
 
 
 class Gateway(Part):
@@ -143,7 +153,7 @@ class Workers(Part):
     deletion_cost: bool = True  # raised while busy, so that scale-in takes an idle pod first
     scratch: str = Field("4Gi", pattern=QUANTITY)  # the most a pod may write to /tmp, or to caches
     shm: str = Field("1Gi", pattern=QUANTITY)  # /dev/shm of GPU workers, part of their memory
-    env: dict[str, str] = {}
+    env: dict[str, Text] = {}
     ports: tuple[int, ...] = ()  # that functions may reach anywhere, such as 443; none: no other
 
 
@@ -152,7 +162,7 @@ class Monitoring(Part):
 
     enabled: bool = False
     namespace: str = "monitoring"  # whence Prometheus may scrape
-    labels: dict[str, str] = {"release": "prometheus"}
+    labels: dict[str, Text] = {"release": "prometheus"}
     interval: str = Field("15s", pattern="[0-9]+(s|m)")
     secret: str = "lumbre-metrics"  # its key `key` is an API key that may `read`
 
@@ -177,8 +187,8 @@ class Values(Part):
     monitoring: Monitoring = Monitoring()
     keda_namespace: str = "keda"
     functions_path: str = "/app/functions"  # in the images
-    settings: dict[str, str] = {}  # further ones of all pods, such as retention_age: "86400"
-    quota: dict[str, str] = {}  # `hard` of a ResourceQuota, such as services.nodeports: "0"
+    settings: dict[str, Text] = {}  # further ones of all pods, such as retention_age: 86400
+    quota: dict[str, Text] = {}  # `hard` of a ResourceQuota, such as services.nodeports: 0
     api_ports: tuple[int, ...] = (443, 6443)  # of Kubernetes' API, for workers' deletion cost
 
 

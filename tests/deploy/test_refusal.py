@@ -92,6 +92,19 @@ def test_settings_of_every_kind_are_taken() -> None:
         check_values(read_values(overlay, overrides={"settings": taken}))
 
 
+def test_numbers_and_truths_are_taken_for_text_where_it_is_text() -> None:
+    said = {
+        "settings": {"queue_limit": 5, "read_only": True, "retention_age": 0.5},
+        "workers": {"env": {"OMP_NUM_THREADS": 2}},
+        "gpus": {"nodes": {"gpu": [True]}},
+    }
+    values = read_values("dev", overrides=said)
+    check_values(values)
+    assert values.settings == {"queue_limit": "5", "read_only": "true", "retention_age": "0.5"}
+    assert values.workers.env == {"OMP_NUM_THREADS": "2"}
+    assert values.gpus.nodes == {"gpu": ("true",)}
+
+
 def test_all_faults_are_told_at_once() -> None:
     wrong = external(url="", management_url="") | {"settings": {"colour": "red"}}
     with pytest.raises(ConfigurationError) as caught:
