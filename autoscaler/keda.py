@@ -110,14 +110,25 @@ def scaled_job(
 
 
 def trigger_authentication(
-    secret: str, config: str, key: str = "management-url", *, metadata: Object | None = None
+    secret: str,
+    config: str,
+    key: str = "management-url",
+    *,
+    authority: str = "",
+    metadata: Object | None = None,
 ) -> Object:
     """The TriggerAuthentication of all rabbitmq triggers of a namespace.
 
     Username and password are keys of the Secret, and stay out of the URL, where they would have to
     be escaped.  The URL of the management API is `key` of the ConfigMap; KEDA takes the last part
-    of its path for the vhost, so it ends with a slash.
+    of its path for the vhost, so it ends with a slash.  Where RabbitMQ proves itself by an
+    authority that is not public, `authority` is the ConfigMap with its certificates (`ca.crt`) and
+    `tls: enable`: KEDA takes both from here only (pkg/scalers/rabbitmq_scaler.go).
     """
+    told = [{"parameter": "host", "name": config, "key": key}]
+    if authority:
+        told.append({"parameter": "ca", "name": authority, "key": "ca.crt"})
+        told.append({"parameter": "tls", "name": authority, "key": "tls"})
     wanted = [{"parameter": name, "name": secret, "key": name} for name in ("username", "password")]
     return {
         "apiVersion": API,
@@ -125,7 +136,7 @@ def trigger_authentication(
         "metadata": metadata or {"name": AUTHENTICATION},
         "spec": {
             "secretTargetRef": wanted,
-            "configMapTargetRef": [{"parameter": "host", "name": config, "key": key}],
+            "configMapTargetRef": told,
         },
     }
 

@@ -14,7 +14,7 @@ from autoscaler.trigger import AUTHENTICATION
 from deploy.configmap import MANAGEMENT_KEY
 from deploy.namespace import PLATFORM
 from deploy.platform import platform_phases
-from deploy.pod import COMPONENT, CONFIG, DEVICE, FUNCTION, Object, labels, metadata
+from deploy.pod import AUTHORITY, COMPONENT, CONFIG, DEVICE, FUNCTION, Object, labels, metadata
 from deploy.stream import as_stream
 from deploy.values import Values
 from deploy.workload import check, workload
@@ -73,6 +73,7 @@ def _authentication(values: Values) -> Object:
         values.broker.secret,
         CONFIG,
         MANAGEMENT_KEY,
+        authority=AUTHORITY if values.broker.ca else "",
         metadata=metadata(AUTHENTICATION, values, labels(PLATFORM)),
     )
 

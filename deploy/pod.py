@@ -15,6 +15,9 @@ Object = dict[str, Any]  # a Kubernetes object, or a part of one, as it stands i
 USER = 10001  # uid and gid in Lumbre's images
 PREFIX = "lumbre"
 CONFIG = "lumbre"  # the ConfigMap of settings
+AUTHORITY = "lumbre-broker-ca"  # the ConfigMap of the certificates that prove an external broker
+AUTHORITY_KEY = "ca.crt"
+TRUSTED = "/etc/lumbre"
 FUNCTION = "lumbre.dev/function"
 DEVICE = "lumbre.dev/device"
 CONFIG_DIGEST = "lumbre.dev/config"  # a pod's annotation: another configuration is another pod
@@ -121,11 +124,18 @@ def settings(values: Values) -> dict[str, str]:
         "LUMBRE_LOG_FORMAT": "json",
         "LUMBRE_MAX_WAIT": f"{values.gateway.max_wait:g}",
     }
+    if values.broker.ca:
+        found["LUMBRE_BROKER_CA"] = f"{TRUSTED}/{_authority_file(values)}"
     if values.gateway.route.host:
         found["LUMBRE_PUBLIC_URL"] = public_url(values)
     if values.callbacks.hosts:
         found["LUMBRE_CALLBACK_HOSTS"] = ",".join(values.callbacks.hosts)
     return found | {f"LUMBRE_{name.upper()}": text for name, text in values.settings.items()}
+
+
+def _authority_file(values: Values) -> str:
+    """Other certificates are another file: so another setting, for which pods start anew."""
+    return f"broker-{digest(values.broker.ca)}.crt"
 
 
 def public_url(values: Values) -> str:
@@ -180,13 +190,16 @@ def _secret(variable: str, secret: str, key: str) -> Object:
 
 
 def volumes(values: Values, *, shm: bool = False, blobs: bool = True) -> list[Object]:
-    """The writable places of a container of Lumbre; `shm`: /dev/shm of more than 64 MiB."""
+    """The places of a container of Lumbre; `shm`: /dev/shm of more than 64 MiB."""
     found: list[Object] = [
         {"name": "state", "emptyDir": {"sizeLimit": values.workers.scratch}},
         {"name": "tmp", "emptyDir": {"sizeLimit": values.workers.scratch}},
     ]
     if blobs and not values.blobs.url:
         found.append({"name": "blobs", "persistentVolumeClaim": {"claimName": BLOB_CLAIM}})
+    if values.broker.ca:
+        items = [{"key": AUTHORITY_KEY, "path": _authority_file(values)}]
+        found.append({"name": "trusted", "configMap": {"name": AUTHORITY, "items": items}})
     if shm:  # counts as memory of the container, and is limited by that, too
         memory = {"medium": "Memory", "sizeLimit": values.workers.shm}
         found.append({"name": "shm", "emptyDir": memory})
@@ -201,6 +214,8 @@ def mounts(values: Values, *, shm: bool = False, blobs: bool = True) -> list[Obj
     ]
     if blobs and not values.blobs.url:
         found.append({"name": "blobs", "mountPath": BLOBS})
+    if values.broker.ca:
+        found.append({"name": "trusted", "mountPath": TRUSTED, "readOnly": True})
     if shm:
         found.append({"name": "shm", "mountPath": "/dev/shm"})
     return found

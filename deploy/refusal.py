@@ -1,6 +1,7 @@
 """Values that cannot work together, each told with its name and what to write instead."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
@@ -35,9 +36,11 @@ def _broker(broker: Broker) -> Iterator[str]:
     urls = {"broker.url": broker.url, "broker.management_url": broker.management_url}
     if broker.kind == "external":
         yield from _external(urls)
+        if broker.ca:
+            yield from _authority(broker)
         return
-    for name, url in urls.items():
-        if url:
+    for name, given in (urls | {"broker.ca": broker.ca}).items():
+        if given:
             yield f"{name} is of a broker elsewhere: write broker.kind: external, or leave it out"
     if broker.kind == "pod" and broker.nodes > 1:
         yield f"broker.nodes={broker.nodes}: one pod is no cluster: write broker.kind: operator"
@@ -70,6 +73,22 @@ def _external(urls: dict[str, str]) -> Iterator[str]:
                 yield f"{name}: {error}"
         elif not _is_http(url):
             yield f"{name}={url!r} is no such URL: write, say, {examples[name]}"
+
+
+def _authority(broker: Broker) -> Iterator[str]:
+    try:
+        ssl.create_default_context(cadata=broker.ca)
+    except ssl.SSLError:
+        yield (
+            "broker.ca: no certificate can be read in it: write the text of a PEM file, from"
+            " -----BEGIN CERTIFICATE----- on"
+        )
+    for name, url, scheme in (
+        ("broker.url", broker.url, "amqps"),
+        ("broker.management_url", broker.management_url, "https"),
+    ):
+        if url and not url.startswith(f"{scheme}://"):
+            yield f"{name}={url}: broker.ca is for TLS: write {scheme}://, or leave broker.ca out"
 
 
 def _is_http(url: str) -> bool:

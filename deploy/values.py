@@ -72,6 +72,7 @@ class Broker(Part):
     )
     url: str = ""  # external: amqp[s]://HOST[:PORT]/VHOST, without credentials
     management_url: str = ""  # external: http[s]://HOST:15672, without credentials
+    ca: str = ""  # external: certificates (PEM) that both must prove themselves by; empty: public
     image: str = ""  # empty: rabbitmq:4.2-management; operator: its own, which suits its probes
     operator_namespace: str = "rabbitmq-system"  # whence the operator asks the management API
     nodes: int = Field(1, ge=1)

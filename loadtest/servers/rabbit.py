@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,7 +145,8 @@ class RabbitServer:
 
     @property
     def management_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.management_port}"
+        """Its management API: http://, or https:// with `tls`."""
+        return f"{'https' if self._tls else 'http'}://{LOOPBACK}:{self.management_port}"
 
     # ── what tests do to it ───────────────────────────────────────────────────────────────────
 
@@ -206,7 +208,7 @@ class RabbitServer:
 
     def _ask(self, method: str, path: str, body: object = None) -> None:
         """Ask the management plugin, as guest."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.management_port, timeout=ASK_LIMIT)
+        connection = self._connection()
         token = base64.b64encode(f"{GUEST}:{GUEST}".encode()).decode()
         headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
         try:
@@ -217,6 +219,13 @@ class RabbitServer:
             connection.close()
         if answer.status >= 300:
             raise ServerError(f"RabbitMQ: {method} {path} gave {answer.status}: {said}")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        place: tuple[str, int] = (LOOPBACK, self.management_port)
+        if self.certificates is None:
+            return http.client.HTTPConnection(*place, timeout=ASK_LIMIT)
+        context = ssl.create_default_context(cafile=self.certificates.authority)
+        return http.client.HTTPSConnection(*place, timeout=ASK_LIMIT, context=context)
 
     # ── files ─────────────────────────────────────────────────────────────────────────────────
 
@@ -237,9 +246,11 @@ class RabbitServer:
             "disk_free_limit.absolute": "50MB",
         }
         if self._managed:
+            kind = "tcp" if self.certificates is None else "ssl"
             settings |= {
-                "management.tcp.ip": LOOPBACK,
-                "management.tcp.port": str(self.management_port),
+                f"management.{kind}.ip": LOOPBACK,
+                f"management.{kind}.port": str(self.management_port),
+                **self._identity("management.ssl"),
             }
         lines = [f"{name} = {value}" for name, value in (settings | self._config).items()]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
@@ -252,11 +263,19 @@ class RabbitServer:
         return {
             "listeners.tcp": "none",
             "listeners.ssl.1": f"{LOOPBACK}:{self.port}",
-            "ssl_options.cacertfile": str(self.certificates.authority),
-            "ssl_options.certfile": str(self.certificates.server),
-            "ssl_options.keyfile": str(self.certificates.server_key),
+            **self._identity("ssl_options"),
             "ssl_options.verify": "verify_peer",
             "ssl_options.fail_if_no_peer_cert": "false",
+        }
+
+    def _identity(self, prefix: str) -> dict[str, str]:
+        """What it proves itself by, where it does."""
+        if self.certificates is None:
+            return {}
+        return {
+            f"{prefix}.cacertfile": str(self.certificates.authority),
+            f"{prefix}.certfile": str(self.certificates.server),
+            f"{prefix}.keyfile": str(self.certificates.server_key),
         }
 
     def _environment(self) -> dict[str, str]:

@@ -147,6 +147,16 @@ def test_the_authentication_has_the_password_apart_from_the_url() -> None:
     ]
 
 
+def test_an_authority_that_is_not_public_is_told_with_tls() -> None:
+    made = trigger_authentication("lumbre-broker", "lumbre", authority="trusted")
+    read = models.TriggerAuthentication.model_validate(made)
+    assert missing(made, read.model_dump(by_alias=True, mode="json")) == []
+    assert made["spec"]["configMapTargetRef"][1:] == [
+        {"parameter": "ca", "name": "trusted", "key": "ca.crt"},
+        {"parameter": "tls", "name": "trusted", "key": "tls"},
+    ]
+
+
 def test_a_job_per_message_is_started_once_and_never_ended_by_a_new_version() -> None:
     spec = scaled_job("train", "gpu", Scaling(target=1, min_replicas=1), JOB, 4)["spec"]
     assert spec["rollout"] == {"strategy": "gradual"}

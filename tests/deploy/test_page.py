@@ -5,11 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from deploy.bundle import bundle
 from deploy.values import read_values
 from runtime.cli import app
+from tests.deploy.variants import AUTHORITY
 from tests.specs import shipped
 from tests.support import ROOT, Page
 
@@ -35,13 +37,26 @@ def test_the_page_names_scripts_that_are_there() -> None:
 
 
 def test_the_values_of_its_cluster_render_the_shipped_functions(tmp_path: Path) -> None:
-    ((_, text),) = PAGE.blocks("yaml")
+    (_, text), _ = PAGE.blocks("yaml")
     file = tmp_path / "cluster.yaml"
     file.write_text(text)
     values = read_values("production", [str(file)])
     assert values.gpus.count == 8 and values.gateway.route.kind == "ingress"
     names = {each["metadata"]["name"] for each in bundle(shipped(), values)["functions"]}
     assert {"matmul-cpu", "matmul-gpu"} <= names
+
+
+def test_its_broker_elsewhere_is_one_once_it_has_an_authority(tmp_path: Path) -> None:
+    _, (_, text) = PAGE.blocks("yaml")
+    given = yaml.safe_load(text)
+    assert given["broker"]["ca"].startswith("-----BEGIN CERTIFICATE-----\n(the text")
+    given["broker"]["ca"] = AUTHORITY
+    ours, theirs = tmp_path / "cluster.yaml", tmp_path / "broker.yaml"
+    (_, cluster), _ = PAGE.blocks("yaml")
+    ours.write_text(cluster)
+    theirs.write_text(yaml.safe_dump(given))
+    made = bundle(shipped(), read_values("production", [str(ours), str(theirs)]))
+    assert not any(each["kind"] == "RabbitmqCluster" for each in made["stores"])
 
 
 def test_the_cpu_side_alone_is_what_the_page_deploys_on_kind() -> None:

@@ -1,6 +1,7 @@
 """What all pods share."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from deploy.configmap import configmap
 from deploy.quantity import number
 from deploy.values import QUANTITY, Values, read_values
 from runtime.settings import Settings, read_settings
+from tests.deploy.variants import AUTHORITY, EXTERNAL
 from tests.specs import made_up
 
 
@@ -79,6 +81,24 @@ def test_pods_are_made_anew_for_other_settings_and_for_nothing_else() -> None:
     before = pod.annotations(values())
     assert pod.annotations(values(settings={"log_level": "debug"})) != before
     assert pod.annotations(values(gateway={"replicas": 1})) == before
+
+
+def test_a_broker_of_an_authority_of_its_own_is_trusted_by_pods_and_by_keda() -> None:
+    there = values(broker=EXTERNAL | {"ca": AUTHORITY})
+    path = Path(pod.settings(there)["LUMBRE_BROKER_CA"])
+    (mount,) = (each for each in pod.mounts(there) if each["mountPath"] == str(path.parent))
+    (volume,) = (each for each in pod.volumes(there) if each["name"] == mount["name"])
+    (item,) = volume["configMap"]["items"]
+    assert item["path"] == path.name
+    (config,) = (
+        each
+        for each in configmap([], there)
+        if each["metadata"]["name"] == volume["configMap"]["name"]
+    )
+    assert config["data"] == {item["key"]: AUTHORITY, "tls": "enable"}
+    other = values(broker=EXTERNAL | {"ca": AUTHORITY + AUTHORITY})
+    assert pod.annotations(there) != pod.annotations(other), "its pods are made anew"
+    assert "LUMBRE_BROKER_CA" not in pod.settings(values(broker=EXTERNAL))
 
 
 def test_gateways_are_told_the_devices_that_workers_can_be_started_on() -> None:

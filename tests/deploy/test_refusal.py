@@ -7,7 +7,7 @@ import pytest
 from deploy.refusal import check_values
 from deploy.values import OVERLAYS, read_values
 from runtime.errors import ConfigurationError
-from tests.deploy.variants import EXTERNAL, VARIANTS, variant
+from tests.deploy.variants import AUTHORITY, EXTERNAL, VARIANTS, variant
 
 
 def external(**changed: Any) -> dict[str, Any]:
@@ -37,6 +37,13 @@ def test_values_that_work_are_taken(name: str) -> None:
         (external(management_url="a:15672"), "broker.management_url='a:15672' is no such URL"),
         (external(management_url="http://a:x"), "broker.management_url='http://a:x' is no such"),
         ({"broker": {"url": "amqp://a"}}, "broker.url is of a broker elsewhere"),
+        ({"broker": {"ca": AUTHORITY}}, "broker.ca is of a broker elsewhere"),
+        (external(ca="ca.pem"), "broker.ca: no certificate can be read in it: write the text of"),
+        (
+            external(ca=AUTHORITY, url="amqp://a/"),
+            "broker.url=amqp://a/: broker.ca is for TLS: write amqps://, or leave broker.ca out",
+        ),
+        (external(ca=AUTHORITY, management_url="http://a:1"), "for TLS: write https://"),
         ({"broker": {"nodes": 3}}, "broker.nodes=3: one pod is no cluster: write broker.kind: op"),
         (
             {"broker": {"kind": "operator", "nodes": 2, "secret": "lumbre-rabbitmq-default-user"}},

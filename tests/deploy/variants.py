@@ -1,6 +1,7 @@
 """Bundles of the overlays, and of what values can make of them."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from deploy.bundle import PHASES, bundle
@@ -9,6 +10,7 @@ from deploy.values import Values, read_values
 from runtime.function import FunctionSpec, Resources, Scaling
 from tests.specs import made_up, shipped
 
+AUTHORITY = (Path(__file__).parent / "authority.pem").read_text()  # nobody has its key
 EXTERNAL = {
     "kind": "external",
     "secret": "rabbitmq",
@@ -33,6 +35,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dev-everything": ("dev", EVERYTHING),
     "production": ("production", {}),
     "production-external": ("production", {"broker": EXTERNAL}),
+    "production-private": ("production", {"broker": EXTERNAL | {"ca": AUTHORITY}}),
     "production-httproute": (
         "production",
         {"gateway": {"route": {"kind": "httproute", "tls_secret": "", "gateway": "edge/public"}}},

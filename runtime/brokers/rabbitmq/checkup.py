@@ -15,6 +15,7 @@ import httpx
 from runtime.brokers.rabbitmq.address import Address
 from runtime.brokers.rabbitmq.channel import Channel
 from runtime.brokers.rabbitmq.link import Link
+from runtime.brokers.rabbitmq.management import management_client
 from runtime.brokers.rabbitmq.topology import SAFE, Queue
 from runtime.brokers.rabbitmq.trouble import ChannelClosed, refused_declaration
 from runtime.errors import ConfigurationError, LumbreError, Unavailable
@@ -53,16 +54,18 @@ async def examine_management(url: str, address: Address) -> list[Finding]:
     """Ask the management API what it has to say of its server and its vhost."""
     parsed = httpx.URL(url)
     shown = parsed.copy_with(username=None, password=None)
-    auth = address.login(parsed.username, parsed.password)
+    user, _ = address.login(parsed.username, parsed.password)
     base = f"{shown}".rstrip("/")
     try:
-        async with httpx.AsyncClient(base_url=base, auth=auth, timeout=CONNECT) as client:
-            return [await _overview(client, base, auth[0], address)]
+        async with management_client(parsed, address, CONNECT) as client:
+            return [await _overview(client, base, user, address)]
     except httpx.UnsupportedProtocol:
         return [problem(MANAGEMENT, f"{base!r} is no URL", ADDRESS)]
     except httpx.TransportError as error:
         text = f"{base} does not answer ({f'{error}'.lower() or type(error).__name__})"
         advice = "rabbitmq-plugins enable rabbitmq_management, or correct LUMBRE_MANAGEMENT_URL"
+        if "certificate verify failed" in text:
+            advice = "write its authority's certificates into a file, and LUMBRE_BROKER_CA=FILE"
         return [problem(MANAGEMENT, text, advice)]
 
 

@@ -17,6 +17,20 @@ PAUSE = 10.0  # seconds it is left alone after it failed
 log = logging.getLogger(__name__)
 
 
+def management_client(url: httpx.URL, address: Address, timeout: float) -> httpx.AsyncClient:
+    """A client of the management API of a broker: what the broker may prove itself by, it may.
+
+    Raises ConfigurationError that names a file of certificates that cannot be used.
+    """
+    shown = url.copy_with(username=None, password=None)
+    return httpx.AsyncClient(
+        base_url=f"{shown}".rstrip("/"),
+        auth=address.login(url.username, url.password),
+        verify=address.tls.context() if address.tls and url.scheme == "https" else True,
+        timeout=timeout,
+    )
+
+
 class Management:
     """Depths from the management API, with the AMQP user's credentials unless the URL has some.
 
@@ -27,11 +41,7 @@ class Management:
     def __init__(self, url: str, address: Address) -> None:
         self._url = httpx.URL(url)
         self._shown = self._url.copy_with(username=None, password=None)
-        self._client = httpx.AsyncClient(
-            base_url=f"{self._shown}".rstrip("/"),
-            auth=address.login(self._url.username, self._url.password),
-            timeout=TIMEOUT,
-        )
+        self._client = management_client(self._url, address, TIMEOUT)
         self._vhost = quote(address.vhost, safe="")
         self._depths: dict[str, tuple[float, Depth]] = {}
         self._failing = False

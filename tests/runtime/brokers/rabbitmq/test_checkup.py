@@ -1,7 +1,7 @@
 """What a checkup says of real servers, whole and broken; never a password."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -9,9 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from loadtest.servers import RabbitServer
-from runtime.brokers.rabbitmq import Address, examine_management, examine_server
+from runtime.brokers import QueueSpec
+from runtime.brokers.rabbitmq import Address, RabbitBroker, examine_management, examine_server
 from runtime.finding import Finding, State
 from runtime.settings import Settings
+from tests.conftest import running
 
 SECRET = "s3cr3t-%40"
 
@@ -135,6 +137,37 @@ async def test_a_management_api_that_is_not_there_is_a_problem(url: str, told: s
     found = await managed(url, "amqp://localhost/")
     assert found.state is State.PROBLEM
     assert told in found.text
+
+
+@pytest.fixture(scope="module")
+def private_rabbit() -> Iterator[RabbitServer]:
+    """A RabbitMQ whose ports both speak TLS, with certificates of an authority of its own."""
+    with running(lambda folder: RabbitServer(folder, tls=True)) as server:
+        yield server
+
+
+async def test_the_brokers_authority_is_that_of_its_management_api(
+    private_rabbit: RabbitServer,
+) -> None:
+    assert private_rabbit.certificates
+    address = Address.parse(private_rabbit.url(), ca=private_rabbit.certificates.authority)
+    (found,) = await examine_management(private_rabbit.management_url, address)
+    assert (found.state, "with statistics" in found.text) == (State.OK, True)
+    broker = RabbitBroker(address, management_url=private_rabbit.management_url, name="test")
+    await broker.open(0)
+    await broker.declare([QueueSpec("f.cpu")])
+    async with asyncio.timeout(20):
+        while (await broker.survey(["f.cpu"])).leased is None:
+            await asyncio.sleep(0.1)
+    await broker.close()
+
+
+async def test_a_management_api_of_an_unknown_authority_is_a_problem(
+    private_rabbit: RabbitServer,
+) -> None:
+    found = await managed(private_rabbit.management_url, private_rabbit.url())
+    assert found.state is State.PROBLEM
+    assert "LUMBRE_BROKER_CA=FILE" in found.advice
 
 
 async def test_credentials_apart_from_the_urls_open_the_broker_and_its_management_api(
