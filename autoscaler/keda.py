@@ -8,7 +8,13 @@ while the backlog cannot be read.  What reads the objects back is `autoscaler.re
 import hashlib
 import math
 
-from autoscaler.trigger import AUTHENTICATION, Object, number, rabbitmq_trigger
+from autoscaler.trigger import (
+    AUTHENTICATION,
+    Object,
+    activity_trigger,
+    number,
+    rabbitmq_trigger,
+)
 from runtime.function import Scaling
 from runtime.model import Device
 
@@ -44,14 +50,16 @@ def scaled_object(
     scaling: Scaling,
     max_replicas: int = DEFAULT_MOST,
     *,
+    vhost: str = "/",
     trigger: Object | None = None,
     metadata: Object | None = None,
 ) -> Object:
     """The ScaledObject of one function on one device.
 
     `max_replicas` counts where the scaling names none: as many as there is hardware for.  Seconds
-    are rounded up to whole ones, of which KEDA wants at least 1 between two looks.  `trigger` is
-    one of `autoscaler.trigger` (rabbitmq's), `metadata` the object's (its name).
+    are rounded up to whole ones, of which KEDA wants at least 1 between two looks.  `vhost` has the
+    queue; `trigger` is another than rabbitmq's, and `metadata` the object's (its name).  Beside it
+    stands the one that keeps the last replica while messages come.
     """
     name = resource_name(function, device)
     return {
@@ -66,7 +74,10 @@ def scaled_object(
             "maxReplicaCount": _most(scaling, max_replicas),
             "fallback": _fallback(scaling),
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(scaling)}},
-            "triggers": [trigger or rabbitmq_trigger(function, device, scaling)],
+            "triggers": [
+                trigger or rabbitmq_trigger(function, device, scaling, vhost=vhost),
+                activity_trigger(function, device, scaling, vhost=vhost),
+            ],
         },
     }
 

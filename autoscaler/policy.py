@@ -61,6 +61,7 @@ class Policy:
     max_replicas: int = 100
     activation: float = 0  # KEDA is active while the backlog is above this
     exclude_unacknowledged: bool = False  # True: only ready messages are backlog
+    counts_rate: bool = False  # True: messages that come, so many a second, are activity, too
     polling_interval: float = 30.0  # seconds between two looks of KEDA's loop
     cooldown: float = 300.0  # seconds from the last active look until zero
     initial_cooldown: float = 0.0  # the same from the start, when no look was active yet
@@ -101,6 +102,7 @@ class Observation:
     now: float  # seconds on a clock that never goes back
     ready: int
     unacknowledged: int = 0
+    rate: float = 0.0  # messages a second that came lately, whatever has become of them
     replicas: int  # asked for: those starting count, those draining do not
     error: bool = False  # the backlog could not be read, and the two counts above mean nothing
     woken: bool = False  # look now, the poll need not be due: a message came to an empty queue
@@ -173,7 +175,7 @@ def keda_step(policy: Policy, seen: Observation, memory: Memory) -> tuple[Decisi
     """One look of KEDA's loop; no decision where it leaves the count to the HPA."""
     memory = replace(memory, next_poll=seen.now + policy.polling_interval)
     usage, memory = _read(policy, seen, memory)
-    active = usage is not None and (seen.error or _backlog(policy, seen) > policy.activation)
+    active = usage is not None and (seen.error or _is_active(policy, seen))
     if not (active or seen.force_activation):
         return _inactive(policy, seen, memory, usage is None), memory
     awake = replace(memory, last_active=seen.now)
@@ -203,6 +205,12 @@ def hpa_step(policy: Policy, seen: Observation, memory: Memory) -> tuple[Decisio
             return _frozen(policy, seen, memory), memory
         decision, memory = _follow(policy, seen, memory, usage)
     return decision, _remember_change(policy, seen, memory, decision.replicas)
+
+
+def _is_active(policy: Policy, seen: Observation) -> bool:
+    """KEDA's activity is that of any trigger (its rate's: rabbitmq_scaler.go)."""
+    comes = policy.counts_rate and seen.rate > policy.activation
+    return comes or _backlog(policy, seen) > policy.activation
 
 
 def _backlog(policy: Policy, seen: Observation) -> int:
@@ -247,6 +255,8 @@ def _activate(policy: Policy, seen: Observation, usage: int | None) -> Decision:
     held = f", held to max {most}" if wanted > most else ""
     then = "; next" if min(wanted, most) > first else ":"
     why = "forced" if seen.force_activation else f"{why}{held}"
+    if not wanted and not seen.force_activation:
+        why = f"{seen.rate:g} a second came, and are gone"
     return Decision(first, f"activation {seen.replicas} → {first}{then} {why}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from autoscaler.policy import Behavior, Fallback, Policy, Rate, Rates
-from autoscaler.trigger import check_trigger
+from autoscaler.trigger import MESSAGE_RATE, check_trigger
 from runtime.errors import ConfigurationError
 
 HPA_SYNC = 15.0  # seconds, kube-controller-manager's --horizontal-pod-autoscaler-sync-period
@@ -25,14 +25,14 @@ _UNITS: dict[str, Literal["replicas", "percent"]] = {"Pods": "replicas", "Percen
 def policy_of(scaled_object: Mapping[str, Any], *, sync_interval: float = HPA_SYNC) -> Policy:
     """The policy that KEDA and the HPA follow for a ScaledObject, as it stands in the YAML.
 
-    Raises ConfigurationError for what no policy says: another number of triggers than one, a
-    trigger that `check_trigger` refuses, two tolerances.
+    Raises ConfigurationError for what no policy says: other triggers than one of a queue, and
+    perhaps its rate beside it, a trigger that `check_trigger` refuses, two tolerances.
     """
     name = scaled_object.get("metadata", {}).get("name", "?")
     if (kind := scaled_object.get("kind")) != "ScaledObject":
         raise ConfigurationError(f"{name} is a {kind}: a policy is read from a ScaledObject")
     spec = scaled_object["spec"]
-    metadata = _trigger(name, spec.get("triggers", []))["metadata"]
+    metadata, counts_rate = _triggers(name, spec.get("triggers", []))
     config = spec.get("advanced", {}).get("horizontalPodAutoscalerConfig", {})
     behavior: Mapping[str, Any] | None = config.get("behavior")
     up, down = ((behavior or {}).get(way) or {} for way in ("scaleUp", "scaleDown"))
@@ -41,6 +41,7 @@ def policy_of(scaled_object: Mapping[str, Any], *, sync_interval: float = HPA_SY
         min_replicas=spec.get("minReplicaCount", 0),
         max_replicas=spec.get("maxReplicaCount", 100),
         activation=float(metadata.get("activationValue", 0)),
+        counts_rate=counts_rate,
         polling_interval=spec.get("pollingInterval", 30),
         cooldown=spec.get("cooldownPeriod", 300),
         initial_cooldown=spec.get("initialCooldownPeriod", 0),
@@ -54,14 +55,23 @@ def policy_of(scaled_object: Mapping[str, Any], *, sync_interval: float = HPA_SY
     )
 
 
-def _trigger(name: str, triggers: list[Any]) -> Mapping[str, Any]:
-    if len(triggers) != 1:
+def _triggers(name: str, triggers: list[Any]) -> tuple[Mapping[str, Any], bool]:
+    """The metadata of the backlog's, and whether there is one of the rate beside it."""
+    if not 1 <= len(triggers) <= 2:
         raise ConfigurationError(
-            f"ScaledObject {name} has {len(triggers)} triggers: give it one, of one queue"
+            f"ScaledObject {name} has {len(triggers)} triggers: give it one, of one queue, and one"
+            " of that queue's rate"
         )
-    trigger: Mapping[str, Any] = triggers[0]
-    check_trigger(trigger)
-    return trigger
+    backlog: Mapping[str, Any] = triggers[0]
+    check_trigger(backlog)
+    for beside in triggers[1:]:
+        check_trigger(beside, MESSAGE_RATE)
+        for field in ("queueName", "activationValue"):
+            if beside["metadata"].get(field) != backlog["metadata"].get(field):
+                raise ConfigurationError(
+                    f"ScaledObject {name}: its triggers differ in {field}: give both one"
+                )
+    return backlog["metadata"], len(triggers) == 2
 
 
 def _tolerance(name: str, up: Mapping[str, Any], down: Mapping[str, Any]) -> float:

@@ -53,6 +53,8 @@ class _Play:
         self._seconds = 0.0  # of messages
         self._seen = (0, 0)  # ready and unacknowledged messages, by the last statistics
         self._looked_at = 0  # how many had begun at the last look
+        self._counted = 0  # how many had come at the last statistics
+        self._rate = 0.0  # messages a second between the last two of them
         self._memory = _first_memory(scene, random)
         # When the next statistics are made; their clock is nobody's, too.
         self._statistics = random.random() * scene.statistics or inf
@@ -87,7 +89,8 @@ class _Play:
         """Whether what waits will wait for ever: nobody comes for so little."""
         replicas = self._replicas
         there = replicas.wanted or replicas.alive or self._came < self._count
-        return not there and sum(self._depth()) <= self._policy.activation
+        comes = self._policy.counts_rate and self._rate > self._policy.activation
+        return not there and not comes and sum(self._depth()) <= self._policy.activation
 
     def _step(self) -> None:
         """Go on to the next instant at which something but arrivals and ends of runs happens."""
@@ -103,6 +106,8 @@ class _Play:
             return
         if limit == self._statistics:
             self._seen = self._depth()
+            self._rate = (self._came - self._counted) / self._scene.statistics
+            self._counted = self._came
             self._statistics += self._scene.statistics
         if limit == ready:
             self._start_work(self._replicas.pop_ready(limit))
@@ -183,8 +188,15 @@ class _Play:
         """Decide about the number of replicas, and note what is so."""
         before, now = self._replicas.wanted, self._now
         ready, unacknowledged = self._observed(woken)
+        if not self._scene.statistics:  # what has come since the last look is so, too
+            self._rate, self._counted = float(self._came - self._counted), self._came
         seen = Observation(
-            now=now, ready=ready, unacknowledged=unacknowledged, replicas=before, woken=woken
+            now=now,
+            ready=ready,
+            unacknowledged=unacknowledged,
+            rate=self._rate,
+            replicas=before,
+            woken=woken,
         )
         decision, self._memory = decide(self._policy, seen, self._memory)
         if decision.replicas != before:
@@ -196,7 +208,8 @@ class _Play:
         self._next_look = memory.next_poll
         if not self._local:
             self._next_look = min(memory.next_poll, memory.next_sync)
-        if not ready + unacknowledged and decision.replicas == before:
+        comes = self._policy.counts_rate and self._rate
+        if not ready + unacknowledged and not comes and decision.replicas == before:
             self._rest()
 
     def _observed(self, woken: bool) -> tuple[int, int]:

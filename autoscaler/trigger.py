@@ -21,6 +21,8 @@ AUTHENTICATION = "lumbre-rabbitmq"  # the TriggerAuthentication that knows the b
 RABBITMQ = "rabbitmq"
 PUSH = "external-push"
 QUEUE_LENGTH = "QueueLength"
+MESSAGE_RATE = "MessageRate"
+NEVER = "1000000"  # messages a second for each replica: a rate that asks for no second one
 SMALLEST = 0.001  # KEDA gives the HPA its numbers in thousandths
 _FIELDS = {"type", "name", "metadata", "metricType", "authenticationRef", "useCachedMetrics"}
 _KNOWN = {
@@ -41,13 +43,29 @@ def rabbitmq_trigger(
     function: str, device: Device, scaling: Scaling, *, vhost: str = "/"
 ) -> Object:
     """Asks RabbitMQ's management API; what is unacknowledged counts: a busy replica is backlog."""
+    amounts = {"mode": QUEUE_LENGTH, **_amounts(scaling)}
+    return _rabbitmq(function, device, vhost, amounts | {"excludeUnacknowledged": "false"})
+
+
+def activity_trigger(
+    function: str, device: Device, scaling: Scaling, *, vhost: str = "/"
+) -> Object:
+    """Active while messages come, however soon they are gone; says nothing of how many replicas.
+
+    KEDA looks at a queue now and then: that of a function which is busy all day with calls of a few
+    milliseconds is empty nearly whenever it looks, and beside this one its last replica stays.
+    RabbitMQ's rate is that of its last two statistics, 5 s apart.
+    """
+    amounts = {"mode": MESSAGE_RATE, **_amounts(scaling), "value": NEVER}
+    return _rabbitmq(function, device, vhost, amounts)
+
+
+def _rabbitmq(function: str, device: Device, vhost: str, amounts: Mapping[str, str]) -> Object:
     metadata = {  # texts, all of them
         "protocol": "http",
         "queueName": queue_name(function, device),
         "vhostName": vhost,
-        "mode": QUEUE_LENGTH,
-        **_amounts(scaling),
-        "excludeUnacknowledged": "false",
+        **amounts,
     }
     return {
         "type": RABBITMQ,
@@ -72,17 +90,18 @@ def number(amount: float) -> str:
     return f"{Decimal(repr(float(amount))).normalize():f}"
 
 
-def check_trigger(trigger: Mapping[str, Any]) -> None:
+def check_trigger(trigger: Mapping[str, Any], mode: str = QUEUE_LENGTH) -> None:
     """ConfigurationError for a trigger that KEDA admits and that then fails, or ends busy pods.
 
-    All that is wrong is said at once, each with what to write instead.
+    All that is wrong is said at once, each with what to write instead.  `mode` is MESSAGE_RATE for
+    the one beside it that says whether anything comes.
     """
     kind = trigger.get("type")
     if kind not in _KNOWN:
         raise ConfigurationError(
             f"trigger type {kind!r} says nothing of a queue: take {RABBITMQ} or {PUSH}"
         )
-    if faults := list(_faults(kind, trigger)):
+    if faults := list(_faults(kind, trigger, mode)):
         raise ConfigurationError("\n".join(f"{kind} trigger: {fault}" for fault in faults))
 
 
@@ -90,7 +109,7 @@ def _amounts(scaling: Scaling) -> dict[str, str]:
     return {"value": number(scaling.target), "activationValue": number(scaling.activation)}
 
 
-def _faults(kind: str, trigger: Mapping[str, Any]) -> Iterator[str]:
+def _faults(kind: str, trigger: Mapping[str, Any], mode: str) -> Iterator[str]:
     metadata = trigger.get("metadata")
     if not isinstance(metadata, Mapping):
         yield "it has no metadata: say queueName and value"
@@ -111,7 +130,11 @@ def _faults(kind: str, trigger: Mapping[str, Any]) -> Iterator[str]:
         yield "metadata.queueName is missing: name the queue, such as matmul.gpu"
     if (metric := trigger.get("metricType", "AverageValue")) != "AverageValue":
         yield f"metricType is {metric}: backlog per replica is AverageValue"
-    yield from (_rabbitmq_faults if kind == RABBITMQ else _push_faults)(trigger, texts)
+    if kind == RABBITMQ:
+        yield from _rabbitmq_faults(trigger, texts)
+        yield from _mode_faults(texts, mode)
+    else:
+        yield from _push_faults(texts)
 
 
 def _amount_faults(texts: Mapping[str, str]) -> Iterator[str]:
@@ -130,7 +153,7 @@ def _amount_faults(texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def _rabbitmq_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
-    protocol, mode = texts.get("protocol", "auto"), texts.get("mode")
+    protocol = texts.get("protocol", "auto")
     if protocol != "http":
         yield (
             f'metadata.protocol is {protocol}: write "http". Over amqp KEDA sees ready messages'
@@ -141,8 +164,6 @@ def _rabbitmq_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> It
             'metadata.excludeUnacknowledged: write "false", or leave it out. A message that runs is'
             " unacknowledged: without it a busy replica counts for nothing, and is scaled away"
         )
-    if mode != QUEUE_LENGTH:
-        yield (f"metadata.mode is {mode!r}: write {QUEUE_LENGTH}; rates say nothing of what runs")
     if texts.get("useRegex", "false") not in _NO:
         yield "metadata.useRegex adds up several queues: name one, of one function on one device"
     if " " in texts.get("vhostName", ""):
@@ -156,7 +177,20 @@ def _rabbitmq_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> It
         yield f"nothing says where RabbitMQ is: add authenticationRef: {{name: {AUTHENTICATION}}}"
 
 
-def _push_faults(trigger: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+def _mode_faults(texts: Mapping[str, str], wanted: str) -> Iterator[str]:
+    mode = texts.get("mode")
+    if wanted == QUEUE_LENGTH and mode != wanted:
+        yield f"metadata.mode is {mode!r}: write {wanted}; rates say nothing of what runs"
+    elif mode != wanted:
+        yield f"metadata.mode is {mode!r}: beside the queue's length it can be {wanted} only"
+    elif wanted == MESSAGE_RATE and texts.get("value") != NEVER:
+        yield (
+            f'metadata.value is {texts.get("value")!r}: write "{NEVER}": how many replicas there'
+            " are is what the backlog says"
+        )
+
+
+def _push_faults(texts: Mapping[str, str]) -> Iterator[str]:
     host, _, port = texts.get("scalerAddress", "").rpartition(":")
     if not host or "/" in host or not port.isdigit():
         yield (

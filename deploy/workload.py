@@ -92,6 +92,7 @@ def _objects(spec: FunctionSpec, device: Device, values: Values) -> Iterator[Obj
             device,
             spec.scaling[device],
             most_replicas(spec, device, values),
+            vhost=_vhost(values),
             trigger=_trigger(spec, device, values),
             metadata=_scaled(spec, device, values, "scaledobject.keda.sh/hpa-excluded-labels"),
         )
@@ -159,8 +160,11 @@ def _trigger(spec: FunctionSpec, device: Device, values: Values) -> Object:
     if values.trigger == "push" and not ladder(spec).job:
         address = f"{pod.host('lumbre-gateway', values)}:{SCALER_PORT}"
         return push_trigger(spec.name, device, scaling, address=address)
-    vhost = unquote(urlsplit(values.broker.url).path[1:]) or "/"
-    return rabbitmq_trigger(spec.name, device, scaling, vhost=vhost)
+    return rabbitmq_trigger(spec.name, device, scaling, vhost=_vhost(values))
+
+
+def _vhost(values: Values) -> str:
+    return unquote(urlsplit(values.broker.url).path[1:]) or "/"
 
 
 def _metadata(spec: FunctionSpec, device: Device, values: Values) -> Object:

@@ -47,8 +47,16 @@ def test_long_names_that_begin_alike_are_not_the_same() -> None:
 
 def test_the_trigger_counts_what_runs_and_asks_over_http() -> None:
     spec = scaled_object("matmul", "gpu", Scaling(target=2, activation=1), 8)["spec"]
-    (trigger,) = spec["triggers"]
+    trigger, beside = spec["triggers"]
     assert trigger["type"] == "rabbitmq"
+    assert beside["metadata"] == {
+        "protocol": "http",
+        "queueName": "matmul.gpu",
+        "vhostName": "/",
+        "mode": "MessageRate",  # what comes keeps a replica, and asks for no second one
+        "value": "1000000",
+        "activationValue": "1",
+    }
     metadata = trigger["metadata"]
     assert metadata["protocol"] == "http"
     assert metadata["excludeUnacknowledged"] == "false"

@@ -43,6 +43,7 @@ def meant(scaling: Scaling, most: int) -> Policy:
         stabilization_window=min(3600, math.ceil(scaling.stabilization_window)),
         sync_interval=HPA_SYNC,
         clock_resolution=1.0,
+        counts_rate=True,
         fallback=Fallback(
             max(3, math.ceil(min(60, scaling.cooldown / 2) / seconds)),
             max(1, scaling.min_replicas),
@@ -121,6 +122,26 @@ def test_what_no_policy_says_is_refused() -> None:
         policy_of(by_hand() | {"kind": "ScaledJob"})
     with pytest.raises(ConfigurationError, match="has 0 triggers"):
         policy_of(by_hand(triggers=[]))
+    rate = {"type": "rabbitmq", "authenticationRef": {"name": "lumbre-rabbitmq"}}
+    told = {"metadata": QUEUE | {"mode": "MessageRate", "value": "1000000"}}
+    (backlog,) = by_hand()["spec"]["triggers"]
+    assert policy_of(by_hand(triggers=[backlog, rate | told])).counts_rate
+    with pytest.raises(ConfigurationError, match="has 3 triggers"):
+        policy_of(by_hand(triggers=[backlog, rate | told, rate | told]))
+    with pytest.raises(ConfigurationError, match="its triggers differ in queueName"):
+        other = {"metadata": told["metadata"] | {"queueName": "g.cpu"}}
+        policy_of(by_hand(triggers=[backlog, rate | other]))
+    with pytest.raises(ConfigurationError, match='write "1000000": how many replicas'):
+        policy_of(
+            by_hand(
+                triggers=[
+                    backlog,
+                    rate | {"metadata": told["metadata"] | QUEUE | {"mode": "MessageRate"}},
+                ]
+            )
+        )
+    with pytest.raises(ConfigurationError, match="beside the queue's length it can be MessageRate"):
+        policy_of(by_hand(triggers=[backlog, backlog]))
     with pytest.raises(ConfigurationError, match="protocol is amqp"):
         policy_of(by_hand(metadata={"protocol": "amqp"}))
     with pytest.raises(ConfigurationError, match="scalingModifiers"):
@@ -190,6 +211,9 @@ class World:
     busy: list[float] = field(default_factory=list)  # since when, of workers that are asked for
     draining: list[float] = field(default_factory=list)
     shown: tuple[int, int] = (0, 0)  # ready and unacknowledged, as the management API tells them
+    rate: float = 0.0  # messages a second, as it tells them
+    came: int = 0
+    counted: int = 0  # of them, at its last statistics
     memory: Memory = field(default_factory=lambda: Memory.start(0))
 
     @property
@@ -205,12 +229,14 @@ class World:
         """
         self.now += 1
         self.ready += arrivals
+        self.came += arrivals
         self._finish()
         self._take()
         if forgotten:
-            self.shown = (0, 0)
+            self.shown, self.rate = (0, 0), 0.0
         elif self.now % LAG == 0:
             self.shown = (self.ready, self.unacknowledged)
+            self.rate, self.counted = (self.came - self.counted) / LAG, self.came
         before = self.replicas
         self._decide(error)
         while len(self.busy) > self.replicas:  # it picks a busy one, where it could pick another
@@ -228,6 +254,7 @@ class World:
                 now=self.now,
                 ready=ready,
                 unacknowledged=unacknowledged,
+                rate=self.rate,
                 replicas=self.replicas,
                 error=error,
             )
@@ -312,6 +339,25 @@ def test_no_queue_goes_to_zero_while_something_unacknowledged_shows(
             assert not blind
             assert world.shown == (0, 0)
             assert world.oldest() <= LAG
+
+
+@quick
+@given(hasty(), st.integers(1, int(LAG) - 1))
+def test_no_replica_goes_while_messages_come_that_no_statistics_ever_show(
+    scaling: Scaling, second: int
+) -> None:
+    """One in five seconds, that runs for one of them: the queue is empty whenever it is counted."""
+    world = of_yaml(replace(scaling, activation=0), run=1.0)
+    waited = int(max(2 * LAG, 3 * scaling.polling_interval))
+    for now in range(1, waited + 200):
+        world.step(int(now % LAG == second))
+        if now > waited:
+            assert world.shown == (0, 0)
+            assert world.replicas >= 1
+    after = waited + int(scaling.cooldown + scaling.polling_interval + 3 * LAG)
+    for _ in range(after + 1):
+        world.step()
+    assert world.replicas == world.policy.min_replicas, "and it goes once they no longer come"
 
 
 @quick

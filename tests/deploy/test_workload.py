@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 
 from autoscaler.rendered import policy_of
-from autoscaler.trigger import check_trigger
+from autoscaler.trigger import MESSAGE_RATE, check_trigger
 from deploy.pod import Object
 from deploy.values import Values, read_values
 from deploy.worker_pod import BESIDE, start_seconds
@@ -99,8 +99,12 @@ def test_a_function_is_refused_in_words_or_rendered_valid(spec: FunctionSpec) ->
             policy = policy_of(found)
             assert policy.fallback
             assert policy.max_replicas <= 100
-        for trigger in found["spec"].get("triggers", ()):
-            check_trigger(trigger)
+        backlog, *beside = found["spec"].get("triggers", (None,))
+        if backlog:
+            check_trigger(backlog)
+            assert len(beside) == (found["kind"] == "ScaledObject")
+        for trigger in beside:
+            check_trigger(trigger, MESSAGE_RATE)
 
 
 def test_a_deployment_has_no_replicas_and_a_selector_that_stays() -> None:
@@ -272,8 +276,9 @@ def test_a_claim_has_another_name_where_it_asks_for_another_device() -> None:
 def test_the_trigger_asks_in_the_brokers_vhost_or_the_gateways() -> None:
     def trigger(**more: Any) -> Object:
         made = of_kind(workload(made_up(), values(**more)), "ScaledObject")
-        (one,) = made["spec"]["triggers"]
+        one, beside = made["spec"]["triggers"]
         assert isinstance(one, dict)
+        assert beside["metadata"]["vhostName"] == one["metadata"].get("vhostName", "/")
         return one
 
     assert trigger()["metadata"]["vhostName"] == "/"
