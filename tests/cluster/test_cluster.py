@@ -114,6 +114,24 @@ def test_a_last_long_run_keeps_its_pod_until_it_ends(deployed: Deployed) -> None
     assert first_attempts(deployed.outcomes([id], 30))
 
 
+def test_calls_that_are_over_at_once_keep_their_replica_while_they_come(
+    deployed: Deployed,
+) -> None:
+    """The queue is empty nearly whenever it is looked at, for four times the cooldown."""
+    deployed.rest("nap-cpu")
+    first = deployed.submit("nap", 0)
+    deployed.outcomes([first], WAKE)
+    ids, seen = [], set()
+    end = time.monotonic() + 45
+    while time.monotonic() < end:
+        ids.append(deployed.submit("nap", 0))
+        time.sleep(0.3)
+        seen.add(deployed.replicas("nap-cpu"))
+    assert 0 not in seen
+    assert first_attempts(deployed.outcomes(ids, 30))
+    deployed.rest("nap-cpu")
+
+
 def test_a_busy_pod_costs_more_to_delete(deployed: Deployed) -> None:
     deployed.rest("nap-cpu")
     id = deployed.submit("nap", 20)
